@@ -1,0 +1,1 @@
+"""The models behind the techniques: embedders and language models, each behind a Protocol."""

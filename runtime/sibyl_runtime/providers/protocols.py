@@ -1,0 +1,104 @@
+"""The seam between techniques and models, so that a technique never knows which library answers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Token:
+    """One token of a text as the embedding model counts it: character offsets, end exclusive."""
+
+    start: int
+    end: int
+
+
+class Embedder(Protocol):
+    """Turns texts into unit vectors."""
+
+    @property
+    def tag(self) -> str:
+        """What made the vectors: model, revision, precision, pooling, length. Vectors of two tags never mix."""
+
+    @property
+    def dimension(self) -> int:
+        """Numbers per vector."""
+
+    @property
+    def max_tokens(self) -> int:
+        """Longest text that the model reads, in tokens, its two markers included."""
+
+    def tokenize(self, text: str) -> list[Token]:
+        """The tokens of `text`, without the model's markers and never truncated."""
+
+    async def embed_query(self, text: str) -> Vectors:
+        """One vector, shape (dimension,). Ahead of documents in the queue. Raises Overloaded when the queue is full."""
+
+    async def embed_documents(self, texts: Sequence[str]) -> Vectors:
+        """Shape (len(texts), dimension), in the order given. Waits for room in the queue."""
+
+    async def close(self) -> None:
+        """End the worker thread."""
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A retrieved chunk as a language model sees it. `score` is a cosine similarity, -1 to 1."""
+
+    title: str
+    content: str
+    score: float
+
+
+@dataclass(frozen=True)
+class GenerationRequest:
+    """What to answer, from what, within which bounds. `timeout` in seconds; None leaves it to the provider."""
+
+    question: str
+    passages: Sequence[Passage]
+    prompt: str
+    max_tokens: int | None = None
+    temperature: float | None = None
+    stop_sequences: tuple[str, ...] = ()
+    timeout: float | None = None
+
+
+@dataclass(frozen=True)
+class Generation:
+    """An answer and what it took. `cited` holds the positions in `passages` that the answer rests on.
+
+    `cost_usd` is None when the model's price is not known: never 0 by silence.
+    """
+
+    text: str
+    model: str
+    prompt_tokens: int
+    completion_tokens: int
+    finish_reason: str
+    cited: tuple[int, ...] = ()
+    cost_usd: Decimal | None = None
+
+
+class LanguageModel(Protocol):
+    """Answers a question from passages."""
+
+    @property
+    def name(self) -> str:
+        """The provider's key in the workspace: `primary` in `providers.llm.primary`."""
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Raises ProviderError, Overloaded (the provider's 429) or DeadlineExceeded."""
+
+    async def check(self) -> None:
+        """Cheap proof that the provider can be used; raises as `generate` does. Never spends tokens."""
+
+    async def close(self) -> None:
+        """Release connections."""

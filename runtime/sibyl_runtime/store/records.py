@@ -1,0 +1,102 @@
+"""What goes into a vector store and what comes out: plain records, and the Protocol that techniques use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from sibyl_runtime.providers.protocols import Vectors
+
+
+@dataclass(frozen=True)
+class Document:
+    """One document as loaded. `id` is unique within a collection; `source` names the load that owns it."""
+
+    id: str
+    source: str
+    title: str
+    text: str
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A part of a document: `ordinal` counts from 0, `heading` is the path of headings above it (may be empty)."""
+
+    ordinal: int
+    content: str
+    heading: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class EmbeddedDocument:
+    """A document ready to be stored: one vector per chunk, `vectors` of shape (len(chunks), dimension).
+
+    `fingerprint` covers content, title, metadata, chunking settings and embedder tag: equal means nothing to do.
+    """
+
+    document: Document
+    fingerprint: str
+    chunks: Sequence[Chunk]
+    vectors: Vectors
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A chunk found. `score` is similarity, higher is nearer: cosine similarity for `cosine` (-1 to 1)."""
+
+    chunk_id: int
+    document_id: str
+    title: str
+    heading: str
+    content: str
+    score: float
+    metadata: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class StoreCounts:
+    """Rows in the collection now. `corpus_version` grows by one with every commit that changes it."""
+
+    documents: int
+    chunks: int
+    corpus_version: int
+
+
+class VectorStore(Protocol):
+    """A collection of embedded documents. Every method raises DatabaseUnavailable, Overloaded (pool full) or
+    DeadlineExceeded (`timeout`, seconds)."""
+
+    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
+        """The stored fingerprint of each known id."""
+
+    async def replace(self, documents: Sequence[EmbeddedDocument]) -> int:
+        """Store documents with their chunks, each replacing its former self; one transaction; chunks written."""
+
+    async def remove_missing(self, source: str, present: Sequence[str]) -> int:
+        """Delete the documents of `source` whose id is not in `present`; documents removed."""
+
+    async def search(
+        self,
+        vector: Vectors,
+        *,
+        top_k: int,
+        threshold: float | None = None,
+        filters: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> list[Hit]:
+        """The nearest chunks, best first; those with score below `threshold` dropped."""
+
+    async def ensure_index(self) -> None:
+        """After a load: build or rebuild the approximate index where the collection's size and settings ask for it."""
+
+    async def counts(self) -> StoreCounts:
+        """Rows and version now."""
+
+    async def check(self) -> None:
+        """Cheap proof that the store answers."""
+
+    async def close(self) -> None:
+        """Close the pool."""
