@@ -1,0 +1,1 @@
+"""The workspace's PostgreSQL as the operator sees it."""

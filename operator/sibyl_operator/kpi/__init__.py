@@ -1,0 +1,1 @@
+"""Key performance indicators of a workspace, computed from what its runtime pods count. Pure: no clock, no network."""

@@ -1,0 +1,102 @@
+"""The thin shell around the indicators: it owns the HTTP session, the clock and the windows of all workspaces."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+import aiohttp
+
+from sibyl_operator.database.probe import probe_database
+from sibyl_operator.kpi.window import KpiWindow, Scrape
+from sibyl_operator.observe.pods import Answers, ask_pod, pod_facts
+from sibyl_operator.observed import DatabaseFacts, KpiFacts, PodFacts
+
+Manifest = Mapping[str, Any]
+Key = tuple[str, str]
+
+
+@dataclass
+class _Memory:
+    """What is remembered of one workspace between reconciles."""
+
+    window: KpiWindow
+    expected: int = 0
+    scraped: int = 0
+    database: tuple[float, bytes, DatabaseFacts] | None = None
+
+
+@dataclass
+class Observer:
+    """Asks pods and databases. All durations in seconds.
+
+    A database that answered is asked again after `database_interval`; one that did not, at the next reconcile.
+    """
+
+    window: float = 300.0
+    pod_timeout: float = 2.0
+    database_timeout: float = 5.0
+    database_interval: float = 60.0
+    wall_clock: Callable[[], float] = time.time
+    _memory: dict[Key, _Memory] = field(default_factory=dict)
+    _session: aiohttp.ClientSession | None = None
+
+    async def __aenter__(self) -> Self:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=self.pod_timeout))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def database(self, namespace: str, name: str, dsn: str) -> DatabaseFacts:
+        """What the workspace's PostgreSQL is; recent good news is not asked for again."""
+        memory = self._of(namespace, name)
+        now = self.wall_clock()
+        digest = hashlib.sha256(dsn.encode()).digest()
+        if memory.database is not None:
+            asked_at, asked_digest, facts = memory.database
+            if facts.reachable and asked_digest == digest and now - asked_at < self.database_interval:
+                return facts
+        facts = await probe_database(dsn, timeout=self.database_timeout)
+        memory.database = (now, digest, facts)
+        return facts
+
+    async def pods(self, namespace: str, name: str, pods: Sequence[Manifest]) -> tuple[PodFacts, ...]:
+        """Ask every pod of the workspace at once, and remember what it counted."""
+        memory = self._of(namespace, name)
+        answers = await asyncio.gather(*(self._ask(pod) for pod in pods))
+        at = self.wall_clock()
+        for pod, answer in zip(pods, answers, strict=True):
+            if answer.counters is not None:
+                memory.window.add(pod["metadata"]["uid"], Scrape(at, answer.counters))
+        facts = tuple(pod_facts(pod, answer) for pod, answer in zip(pods, answers, strict=True))
+        memory.expected = sum(1 for fact in facts if not fact.terminating)
+        memory.scraped = sum(
+            1 for fact, answer in zip(facts, answers, strict=True) if answer.counters and not fact.terminating
+        )
+        return facts
+
+    def kpis(self, namespace: str, name: str) -> KpiFacts | None:
+        """The indicators as of the last `pods`; None before anything could be measured."""
+        memory = self._of(namespace, name)
+        return memory.window.indicators(pods_scraped=memory.scraped, pods_expected=memory.expected)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """The workspace is gone."""
+        self._memory.pop((namespace, name), None)
+
+    def _of(self, namespace: str, name: str) -> _Memory:
+        return self._memory.setdefault((namespace, name), _Memory(KpiWindow(self.window)))
+
+    async def _ask(self, pod: Manifest) -> Answers:
+        if self._session is None:
+            raise RuntimeError("Observer is used outside its context")
+        return await ask_pod(self._session, pod)

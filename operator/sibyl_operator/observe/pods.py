@@ -1,0 +1,81 @@
+"""Facts of runtime pods: what Kubernetes says of them, and what they say themselves on the metrics port."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from sibyl_operator.kpi.counters import ExpositionError, PodCounters, read_counters
+from sibyl_operator.observed import PodFacts
+
+Manifest = Mapping[str, Any]
+CONFIG_HASH = "sibyl.dev/config-hash"
+METRICS_PORT_NAME = "metrics"
+LARGEST_ANSWER = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a pod said of itself; `error` names the first question that it did not answer."""
+
+    config: Mapping[str, Any] | None = None
+    health: Mapping[str, Any] | None = None
+    counters: PodCounters | None = None
+    error: str | None = None
+
+
+async def ask_pod(session: aiohttp.ClientSession, pod: Manifest) -> Answers:
+    """GET /config, /health and /metrics of one pod. Never raises for a pod that fails."""
+    address = pod.get("status", {}).get("podIP")
+    if not address:
+        return Answers(error="it has no address yet")
+    base = f"http://{_bracketed(address)}:{_metrics_port(pod)}"
+    found: dict[str, Any] = {}
+    try:
+        for question in ("config", "health"):
+            async with session.get(f"{base}/{question}") as response:
+                found[question] = await response.json(content_type=None)
+        async with session.get(f"{base}/metrics") as response:
+            body = await response.content.read(LARGEST_ANSWER)
+            found["counters"] = read_counters(body.decode(errors="replace"))
+    except (TimeoutError, aiohttp.ClientError, ExpositionError, ValueError) as error:
+        return Answers(**found, error=f"{base} does not answer: {str(error) or type(error).__name__}")
+    return Answers(**found)
+
+
+def pod_facts(pod: Manifest, answers: Answers) -> PodFacts:
+    """Join both views of one pod."""
+    status = pod.get("status", {})
+    container: Mapping[str, Any] = next(iter(status.get("containerStatuses", [])), {})
+    waiting = container.get("state", {}).get("waiting") or {}
+    scheduled = _condition(status, "PodScheduled")
+    unscheduled = scheduled if scheduled.get("status") == "False" else {}
+    return PodFacts(
+        name=pod["metadata"]["name"],
+        ip=status.get("podIP"),
+        ready=_condition(status, "Ready").get("status") == "True",
+        terminating="deletionTimestamp" in pod["metadata"],
+        template_hash=pod["metadata"].get("annotations", {}).get(CONFIG_HASH),
+        loaded_hash=(answers.config or {}).get("hash"),
+        health=answers.health,
+        waiting_reason=waiting.get("reason") or unscheduled.get("reason"),
+        waiting_message=waiting.get("message") or unscheduled.get("message"),
+        restarts=container.get("restartCount", 0),
+        error=answers.error,
+    )
+
+
+def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    return next((c for c in status.get("conditions", []) if c["type"] == kind), {})
+
+
+def _metrics_port(pod: Manifest) -> int:
+    ports = (port for container in pod["spec"]["containers"] for port in container.get("ports", []))
+    return next((port["containerPort"] for port in ports if port.get("name") == METRICS_PORT_NAME), 9090)
+
+
+def _bracketed(address: str) -> str:
+    return f"[{address}]" if ":" in address else address

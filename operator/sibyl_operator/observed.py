@@ -1,0 +1,105 @@
+"""What one pass of the reconciler has seen: the facts that conditions and status are computed from.
+
+Everything here is frozen and free of secrets, so a fact can be logged, compared and kept between passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sibyl_operator.api.resource import WorkspaceResource
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class SecretFacts:
+    """What may be known of a Secret: never a value, only which keys it has and a digest that moves when it changes."""
+
+    name: str
+    exists: bool
+    keys: frozenset[str]
+    digest: str
+
+
+@dataclass(frozen=True)
+class DatabaseFacts:
+    """The answer of one probe of the database; `error` is free of credentials."""
+
+    reachable: bool
+    error: str | None = None
+    server_version: str | None = None
+    vector_version: str | None = None
+    max_connections: int | None = None
+    reserved_connections: int | None = None
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """One runtime pod: what the API server says of it and what the pod says of itself.
+
+    `template_hash` is the configuration that the pod was started for, `loaded_hash` the one that it serves.
+    """
+
+    name: str
+    ip: str | None
+    ready: bool
+    terminating: bool
+    template_hash: str | None = None
+    loaded_hash: str | None = None
+    health: Mapping[str, Any] | None = None
+    waiting_reason: str | None = None
+    waiting_message: str | None = None
+    restarts: int = 0
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class KpiFacts:
+    """Figures over the last `window_seconds`, summed over the pods that answered; latencies in seconds."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+    requests_per_second: float
+    error_ratio: float | None
+    cache_hit_ratio: float | None
+    pods_scraped: int
+    pods_expected: int
+    window_seconds: float
+
+
+@dataclass(frozen=True)
+class Conflict:
+    """An object of a name that we need, which is not ours: refused, never overwritten."""
+
+    kind: str
+    name: str
+    message: str
+
+
+@dataclass(frozen=True)
+class ApplyError:
+    """A child that could not be written; `transient` errors are retried with backoff, the others wait for a change."""
+
+    component: str
+    message: str
+    transient: bool
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One gathered view of a workspace; `children` is keyed by (kind, name) and holds live objects."""
+
+    resource: WorkspaceResource
+    secrets: Mapping[str, SecretFacts]
+    children: Mapping[tuple[str, str], Manifest]
+    conflicts: tuple[Conflict, ...]
+    apply_errors: tuple[ApplyError, ...]
+    database: DatabaseFacts | None
+    pods: tuple[PodFacts, ...]
+    kpis: KpiFacts | None
+    config_hash: str

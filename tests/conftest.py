@@ -1,0 +1,60 @@
+"""Tells which tiers of tests ran. In CI (CI=true) a test that cannot run is a failure, not a skip."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+TIERS = {
+    "unit and property": ("workspace", "operator", "house", "fakes", "evaluation"),
+    "runtime (real PostgreSQL, Redis, HTTP, model)": (
+        "providers", "store", "cache", "pipeline", "techniques", "server", "kpi", "cli", "docs",
+    ),
+    "control plane (real Kubernetes API server)": ("controlplane",),
+    "torch (sentence-transformers)": ("torch",),
+}  # fmt: skip
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--tiers", action="store_true", help="print which tiers ran")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """tests/torch runs only when it is named: it needs a venv of its own."""
+    named = any("torch" in argument for argument in config.args)
+    return True if collection_path.name == "torch" and not named else None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("CI") == "true":
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid}: cannot run here, and in CI that is a failure: {reason}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """One line per tier: how many of its tests passed, failed and were skipped."""
+    if not config.getoption("--tiers"):
+        return
+    counts: dict[str, Counter[str]] = {tier: Counter() for tier in TIERS}
+    for outcome in ("passed", "failed", "error", "skipped"):
+        for report in terminalreporter.stats.get(outcome, []):
+            if (tier := _tier(report.nodeid)) is not None:
+                counts[tier][outcome] += 1
+    terminalreporter.section("tiers")
+    for tier, found in counts.items():
+        result = ", ".join(f"{number} {outcome}" for outcome, number in found.items()) or "not run"
+        terminalreporter.write_line(f"  {tier:<48} {result}")
+
+
+def _tier(nodeid: str) -> str | None:
+    parts = Path(nodeid.split("::")[0]).parts
+    folder = parts[1] if len(parts) > 2 else ""
+    return next((tier for tier, folders in TIERS.items() if folder in folders), None)

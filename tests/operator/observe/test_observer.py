@@ -1,0 +1,104 @@
+"""The observer against real HTTP servers and, where no database listens, a real refused connection."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from aiohttp import web
+
+from sibyl_operator.observe import Observer
+
+METRICS = """# TYPE sibyl_mcp_tool_duration_seconds histogram
+sibyl_mcp_tool_duration_seconds_bucket{tool="s",le="1.0"} %d
+sibyl_mcp_tool_duration_seconds_bucket{tool="s",le="+Inf"} %d
+# TYPE sibyl_mcp_tool_calls_total counter
+sibyl_mcp_tool_calls_total{tool="s",status="success"} %d
+"""
+
+
+@asynccontextmanager
+async def runtime(calls: list[int], *, hang: bool = False) -> AsyncIterator[int]:
+    async def metrics(_: web.Request) -> web.Response:
+        if hang:
+            await asyncio.Event().wait()
+        now = calls.pop(0) if len(calls) > 1 else calls[0]
+        return web.Response(text=METRICS % (now, now, now))
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/config", _answer({"hash": "v1-abc"}))
+    app.router.add_get("/health", _answer({"status": "healthy"}))
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        yield runner.addresses[0][1]
+    finally:
+        await runner.cleanup()
+
+
+def _answer(body: dict[str, Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response(body)
+
+    return handler
+
+
+def pod(port: int, *, ready: bool = True, **status: Any) -> dict[str, Any]:
+    return {
+        "metadata": {"name": "docs-1", "uid": "u1", "annotations": {"sibyl.dev/config-hash": "v1-new"}},
+        "spec": {"containers": [{"name": "runtime", "ports": [{"name": "metrics", "containerPort": port}]}]},
+        "status": {"podIP": "127.0.0.1", "conditions": [{"type": "Ready", "status": str(ready)}], **status},
+    }
+
+
+async def test_a_pod_is_asked_what_it_loaded_and_what_it_counted() -> None:
+    now = [1000.0]
+    async with runtime([10, 40]) as port, Observer(wall_clock=lambda: now[0]) as observer:
+        await observer.pods("ns", "docs", [pod(port)])
+        now[0] += 10
+        (facts,) = await observer.pods("ns", "docs", [pod(port)])
+        kpis = observer.kpis("ns", "docs")
+    assert (facts.loaded_hash, facts.template_hash, facts.ready, facts.error) == ("v1-abc", "v1-new", True, None)
+    assert kpis is not None
+    assert (kpis.requests_per_second, kpis.pods_scraped, kpis.pods_expected) == (3.0, 1, 1)
+
+
+async def test_a_pod_that_hangs_is_named_and_holds_nobody_up() -> None:
+    async with runtime([1], hang=True) as port, Observer(pod_timeout=0.2) as observer:
+        async with asyncio.timeout(5):
+            (facts,) = await observer.pods("ns", "docs", [pod(port)])
+    assert facts.error == f"http://127.0.0.1:{port} does not answer: TimeoutError"
+    assert facts.loaded_hash == "v1-abc"
+
+
+async def test_why_a_pod_cannot_start_is_kept() -> None:
+    waiting = {"state": {"waiting": {"reason": "ErrImagePull", "message": "no such image"}}, "restartCount": 2}
+    body = pod(1, ready=False, podIP=None, containerStatuses=[waiting])
+    async with Observer() as observer:
+        (facts,) = await observer.pods("ns", "docs", [body])
+    assert (facts.waiting_reason, facts.waiting_message, facts.restarts) == ("ErrImagePull", "no such image", 2)
+    assert facts.error == "it has no address yet"
+
+
+async def test_an_unreachable_database_is_named_without_its_password() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with Observer() as observer:
+        facts = await observer.database("ns", "docs", f"postgresql://sibyl:s3cret@127.0.0.1:{port}/rag")
+    assert not facts.reachable
+    assert facts.error is not None
+    assert facts.error.startswith(f"127.0.0.1:{port}/rag: ")
+    assert "s3cret" not in facts.error
+
+
+async def test_a_dsn_that_is_none_is_refused_without_showing_it() -> None:
+    async with Observer() as observer:
+        facts = await observer.database("ns", "docs", "s3cret is not a dsn")
+    assert facts.error == "the DSN in the Secret cannot be parsed: ProgrammingError"
