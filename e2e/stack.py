@@ -67,7 +67,8 @@ class Stack:
 def running_stack(cluster: Cluster, namespace: str, *operator_options: str) -> Iterator[Stack]:
     """Install the operator into a running cluster and take its pods; `operator_options` are added to its command."""
     with ExitStack() as stack:
-        node = stack.enter_context(ProcessNode(cluster.kubeconfig, programs=PROGRAMS))
+        namespaces = [OPERATOR_NAMESPACE, namespace]
+        node = stack.enter_context(ProcessNode(cluster.kubeconfig, programs=PROGRAMS, namespaces=namespaces))
         cluster.apply(install_manifest(*operator_options))
         cluster.wait(f"deployment/{OPERATOR}", for_="condition=Available", namespace=OPERATOR_NAMESPACE)
         if cluster.kubectl("get", "namespace", namespace, check=False).returncode != 0:
