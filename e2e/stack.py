@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,26 +64,31 @@ class Stack:
 
 
 @contextmanager
-def running_stack(cluster: Cluster, namespace: str, *operator_options: str) -> Iterator[Stack]:
-    """Install the operator into a running cluster and take its pods; `operator_options` are added to its command."""
+def running_stack(cluster: Cluster, namespace: str, **operator_settings: str) -> Iterator[Stack]:
+    """Install the operator into a running cluster and run its pods and those of `namespace`.
+
+    `operator_settings` are settings of the operator, like `scrape_interval="1"`.
+    """
     with ExitStack() as stack:
         namespaces = [OPERATOR_NAMESPACE, namespace]
         node = stack.enter_context(ProcessNode(cluster.kubeconfig, programs=PROGRAMS, namespaces=namespaces))
-        cluster.apply(install_manifest(*operator_options))
+        cluster.apply(install_manifest(operator_settings))
         cluster.wait(f"deployment/{OPERATOR}", for_="condition=Available", namespace=OPERATOR_NAMESPACE)
         if cluster.kubectl("get", "namespace", namespace, check=False).returncode != 0:
             cluster.kubectl("create", "namespace", namespace)
         yield Stack(cluster, node, namespace)
 
 
-def install_manifest(*operator_options: str) -> str:
-    """What `sibyl-operator install` prints, with further options for the operator's command."""
+def install_manifest(operator_settings: Mapping[str, str]) -> str:
+    """What `sibyl-operator install` prints, with further settings in the operator's environment."""
     done = subprocess.run([PROGRAMS[OPERATOR], "install"], capture_output=True, text=True, check=True)
     manifests = list(yaml.safe_load_all(done.stdout))
     for manifest in manifests:
         if manifest["kind"] == "Deployment":
             container = manifest["spec"]["template"]["spec"]["containers"][0]
-            container["args"] = [*container.get("args", []), *operator_options]
+            container["env"] += [
+                {"name": f"SIBYL_OPERATOR_{name.upper()}", "value": value} for name, value in operator_settings.items()
+            ]
     return yaml.safe_dump_all(manifests, sort_keys=False)
 
 

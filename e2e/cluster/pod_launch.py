@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from e2e.cluster.container_process import Launch
+from e2e.cluster.kubeconfig import Credentials, write_kubeconfig
 from e2e.cluster.pod_env import container_env, expand
 from e2e.cluster.pod_spec import ConfigReader, NotStartableError, Pod, container_of, unsupported
 from e2e.cluster.pod_volumes import Mount, materialise, rewriter
@@ -16,6 +17,11 @@ from e2e.cluster.pod_volumes import Mount, materialise, rewriter
 # A container starts with an almost empty environment, and so does a process here. These describe the machine:
 # without the last two, numpy computes wrongly on some processors.
 _FROM_THE_HOST = ("PATH", "LANG", "LC_ALL", "TZ", "OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+
+
+# Where a process listens: all pods share this host, so each gets an address of its own instead of 0.0.0.0.
+_ADDRESS_VARIABLES = ("SIBYL_HOST", "SIBYL_OPERATOR_HTTP_HOST")
+_SERVICE_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,8 @@ class HostPrograms:
     """The first word of a command -> the program of the host. Other words are looked up on PATH."""
     entrypoint: Sequence[str] = ()
     """The command of containers that give none, in the place of an image's entry point."""
+    api_server: str = ""
+    """The URL of the API server for pods with a token: the well-known path of a pod does not exist on this host."""
 
 
 class PodLauncher:
@@ -55,10 +63,24 @@ class PodLauncher:
         env |= {"HOME": str(home), "HOSTNAME": pod["spec"].get("hostname") or pod["metadata"]["name"]}
         variables = container_env(container, pod, self._reader, rewrite)
         env |= variables
-        env["SIBYL_HOST"] = self._address
+        env |= dict.fromkeys(_ADDRESS_VARIABLES, self._address)
+        env |= self._sign_in(self._mounts, pod)
         words = [*(container.get("command") or self._hosts.entrypoint), *(container.get("args") or ())]
         command = [expand(rewrite(word), variables) for word in words]
         return Launch(self._resolved(command, env), env, self._cwd(container.get("workingDir"), rewrite, home))
+
+    def _sign_in(self, mounts: Sequence[Mount], pod: Pod) -> dict[str, str]:
+        """A kubeconfig with the token of the pod's ServiceAccount, for pods that have one mounted."""
+        account = next((mount.host for mount in mounts if mount.path == _SERVICE_ACCOUNT), None)
+        if account is None:
+            return {}
+        credentials = Credentials(
+            self._hosts.api_server,
+            authority=(account / "ca.crt").read_bytes(),
+            token=(account / "token").read_text(),
+            namespace=pod["metadata"]["namespace"],
+        )
+        return {"KUBECONFIG": str(write_kubeconfig(self._directory / "kubeconfig", credentials))}
 
     def _resolved(self, command: list[str], env: Mapping[str, str]) -> list[str]:
         known = ", ".join(sorted(self._hosts.programs)) or "none"

@@ -54,7 +54,7 @@ class ProcessNode:
         self.name = name
         self._api = KubeRest.from_kubeconfig(kubeconfig, user_agent="process-node")
         self._node = NodeObject(self._api, name)
-        self._hosts = HostPrograms(dict(programs or {}), tuple(entrypoint))
+        self._hosts = HostPrograms(dict(programs or {}), tuple(entrypoint), self._api.server)
         self._lists = ["/api/v1/pods"] if namespaces is None else [f"/api/v1/namespaces/{n}/pods" for n in namespaces]
         self._pods: dict[PodKey, PodProcess] = {}
         self._sent: dict[PodKey, Object] = {}

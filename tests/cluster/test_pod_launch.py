@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from e2e.cluster.container_process import Launch
+from e2e.cluster.kubeconfig import read_kubeconfig
 from e2e.cluster.pod_launch import HostPrograms, PodLauncher
 from e2e.cluster.pod_spec import NotStartableError
 
@@ -122,3 +123,26 @@ def test_what_cannot_start_says_why(
     with pytest.raises(NotStartableError) as caught:
         launch(tmp_path, hosts, **container)
     assert (caught.value.reason, str(caught.value)) == (reason, message)
+
+
+def test_a_pod_with_a_token_gets_a_kubeconfig_for_its_service_account(tmp_path: Path) -> None:
+    class Account(Settings):
+        def config_map(self, name: str) -> Mapping[str, bytes] | None:
+            return {"ca.crt": b"authority"}
+
+        def token(self, service_account: str, source: Mapping[str, Any]) -> str:
+            return f"token of {service_account}"
+
+    body = pod(command=["sibyl"])
+    sources = [{"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "kube-root-ca.crt"}}]
+    body["spec"]["volumes"].append({"name": "access", "projected": {"sources": sources}})
+    mount = {"name": "access", "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}
+    body["spec"]["containers"][0]["volumeMounts"].append(mount)
+    hosts = HostPrograms({"sibyl": Path("/venv/bin/sibyl")}, api_server="https://127.0.0.1:6443")
+
+    started = PodLauncher(Account(), hosts, tmp_path, "127.0.0.7").launch(body)
+
+    credentials = read_kubeconfig(Path(started.env["KUBECONFIG"]))
+    assert (credentials.server, credentials.authority) == ("https://127.0.0.1:6443", b"authority")
+    assert (credentials.token, credentials.namespace) == ("token of default", "demo")
+    assert started.env["SIBYL_OPERATOR_HTTP_HOST"] == "127.0.0.7"

@@ -26,7 +26,10 @@ class ExpositionError(ValueError):
 
 @dataclass(frozen=True)
 class PodCounters:
-    """Totals since the process began. `started_at` is Unix time in seconds, None where it is not exported."""
+    """Totals since the process began. A call that the client got wrong is no error of the service.
+
+    `started_at` is Unix time in seconds, None where it is not exported.
+    """
 
     durations: Buckets = field(default_factory=dict)
     calls: float = 0.0
@@ -48,7 +51,7 @@ def read_counters(exposition: str) -> PodCounters:
     return PodCounters(
         durations=_buckets(families[DURATION]),
         calls=_total(calls),
-        errors=_total(calls, excluding_status="success"),
+        errors=_total(calls, status="error"),
         cache_hits=_total(families.get(CACHE_HITS)),
         cache_misses=_total(families.get(CACHE_MISSES)),
         started_at=_gauge(families.get(PROCESS_START)),
@@ -67,11 +70,11 @@ def _edge(text: str) -> float:
     return math.inf if text == "+Inf" else float(text)
 
 
-def _total(family: Metric | None, excluding_status: str | None = None) -> float:
+def _total(family: Metric | None, status: str | None = None) -> float:
     if family is None:
         return 0.0
     counted = (sample for sample in family.samples if sample.name.endswith("_total"))
-    return sum((float(s.value) for s in counted if s.labels.get("status", "") != excluding_status), 0.0)
+    return sum((float(s.value) for s in counted if status in (None, s.labels.get("status"))), 0.0)
 
 
 def _gauge(family: Metric | None) -> float | None:

@@ -16,6 +16,7 @@ def test_tools_and_caches_are_summed() -> None:
     calls.labels("search", "success").inc(7)
     calls.labels("search", "error").inc(2)
     calls.labels("ask", "success").inc(1)
+    calls.labels("ask", "client_error").inc(5)
     durations = Histogram("sibyl_mcp_tool_duration_seconds", "D", ["tool"], buckets=(0.5, 1.0), registry=registry)
     durations.labels("search").observe(0.2)
     durations.labels("ask").observe(0.7)
@@ -27,7 +28,7 @@ def test_tools_and_caches_are_summed() -> None:
     found = read_counters(generate_latest(registry).decode())
 
     assert found.durations == {0.5: 1, 1.0: 2, math.inf: 3}
-    assert (found.calls, found.errors, found.cache_hits, found.cache_misses) == (10, 2, 4, 0)
+    assert (found.calls, found.errors, found.cache_hits, found.cache_misses) == (15, 2, 4, 0)
     assert found.started_at is None
 
 
