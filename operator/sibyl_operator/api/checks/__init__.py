@@ -1,0 +1,1 @@
+"""The checks behind the conditions: small pure functions of what was observed, one module per subject."""

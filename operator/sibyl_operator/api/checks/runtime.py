@@ -1,0 +1,152 @@
+"""Checks of RuntimeReady: the children could be written, the pods start, and as many run as should."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sibyl_operator.api.checks.secrets import secret_key_finding
+from sibyl_operator.api.condition import Check, Finding, listed
+from sibyl_operator.observed import Observed, PodFacts
+
+# What a pod waits for on its way up; everything else that it waits for is a failure.
+STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
+ADVICE: Final[Mapping[str, str]] = {
+    "CrashLoopBackOff": "see why: kubectl -n {namespace} logs {pod} --previous",
+    "CreateContainerConfigError": "create what it names, or correct spec.runtime.env",
+    "ErrImageNeverPull": "load the image onto the node, or set spec.runtime.imagePullPolicy",
+    "ErrImagePull": "check spec.runtime.image, and that the nodes may pull it",
+    "ImagePullBackOff": "check spec.runtime.image, and that the nodes may pull it",
+    "InvalidImageName": "correct spec.runtime.image",
+    "Unschedulable": "add nodes, lower spec.runtime.resources.requests, or relax nodeSelector and tolerations",
+}
+USER_ERRORS: Final = frozenset({"InvalidImageName"})
+
+
+def no_foreign_objects(observed: Observed) -> Finding | None:
+    """An object of our name that is not ours is never overwritten."""
+    if not observed.conflicts:
+        return None
+    return Finding("ResourceConflict", "; ".join(conflict.message for conflict in observed.conflicts), stalls=True)
+
+
+def children_written(observed: Observed) -> Finding | None:
+    """The API server took every child."""
+    if not observed.apply_errors:
+        return None
+    message = "; ".join(f"{error.component}: {error.message}" for error in observed.apply_errors)
+    if all(error.transient for error in observed.apply_errors):
+        return Finding("ApplyFailed", f"{message}; the operator tries again by itself")
+    return Finding("ApplyRefused", f"{message}; correct the workspace, or the rights of the operator", stalls=True)
+
+
+def environment_given(observed: Observed) -> Finding | None:
+    """Every Secret that a variable comes from is there; without it no container can be created."""
+    for variable in observed.resource.spec.runtime.env:
+        if variable.secret_key_ref is None:
+            continue
+        finding = secret_key_finding(
+            observed,
+            name=variable.secret_key_ref.name,
+            key=variable.secret_key_ref.key,
+            field=f"spec.runtime.env[{variable.name}].secretKeyRef",
+            example="VALUE",
+        )
+        if finding is not None:
+            return finding
+    return None
+
+
+def deployment_seen(observed: Observed) -> Finding | None:
+    """The Deployment exists, and its controller has seen the latest of it."""
+    deployment = find_child(observed, "Deployment")
+    if deployment is None:
+        return Finding("DeploymentMissing", "the Deployment does not exist yet; the operator makes it", "Unknown")
+    seen = deployment.get("status", {}).get("observedGeneration", 0)
+    if seen < deployment["metadata"].get("generation", 0):
+        return Finding("RolloutInProgress", "the Deployment's controller has not seen the latest change yet")
+    return None
+
+
+def pods_start(observed: Observed) -> Finding | None:
+    """No pod is held up by something that waiting does not mend."""
+    held_up = [pod for pod in running_pods(observed) if pod.waiting_reason and pod.waiting_reason not in STARTING]
+    if not held_up:
+        return None
+    pod = min(held_up, key=lambda found: found.name)
+    reason = pod.waiting_reason or ""
+    others = f" (and {len(held_up) - 1} more pods)" if len(held_up) > 1 else ""
+    return Finding(
+        reason,
+        f"pod {pod.name}{others}: {_story(pod)}; {_advice(reason, observed, pod)}",
+        stalls=reason in USER_ERRORS,
+    )
+
+
+def _story(pod: PodFacts) -> str:
+    restarts = f", {pod.restarts} restarts" if pod.restarts else ""
+    message = f": {pod.waiting_message}" if pod.waiting_message else ""
+    return f"{pod.waiting_reason}{restarts}{message}"
+
+
+def _advice(reason: str, observed: Observed, pod: PodFacts) -> str:
+    namespace = observed.resource.namespace
+    advice = ADVICE.get(reason, "see: kubectl -n {namespace} describe pod {pod}")
+    return advice.format(namespace=namespace, pod=pod.name)
+
+
+def rollout_progresses(observed: Observed) -> Finding | None:
+    """The Deployment's own deadline for progress has not passed."""
+    deployment = find_child(observed, "Deployment") or {}
+    for condition in deployment.get("status", {}).get("conditions", []):
+        if condition["type"] == "Progressing" and condition["status"] == "False":
+            return Finding(
+                "RolloutStuck",
+                f"the rollout does not progress: {condition.get('message', condition.get('reason', ''))}; see: kubectl "
+                f"-n {observed.resource.namespace} describe pods -l sibyl.dev/workspace={observed.resource.name}",
+                stalls=True,
+            )
+    return None
+
+
+def replicas_available(observed: Observed) -> Finding | None:
+    """As many pods can serve as there should be."""
+    deployment = find_child(observed, "Deployment") or {}
+    desired = desired_replicas(deployment)
+    available = deployment.get("status", {}).get("availableReplicas", 0)
+    if available >= desired:
+        return None
+    unready = sorted(pod.name for pod in running_pods(observed) if not pod.ready)
+    waiting = f"; not ready: {listed(unready)}" if unready else ""
+    return Finding(
+        "ReplicasUnavailable",
+        f"{available} of {desired} pods are available{waiting}; wait for them, or see: kubectl -n "
+        f"{observed.resource.namespace} get pods -l sibyl.dev/workspace={observed.resource.name}",
+    )
+
+
+def find_child(observed: Observed, kind: str) -> Mapping[str, Any] | None:
+    """The one child of that kind, as it is in the cluster."""
+    return next((child for (found, _), child in sorted(observed.children.items()) if found == kind), None)
+
+
+def desired_replicas(deployment: Mapping[str, Any]) -> int:
+    """What the Deployment aims at now: written by us, or by the autoscaler."""
+    replicas: int = deployment.get("spec", {}).get("replicas", 1)
+    return replicas
+
+
+def running_pods(observed: Observed) -> tuple[PodFacts, ...]:
+    """The pods that are not on their way out."""
+    return tuple(pod for pod in observed.pods if not pod.terminating)
+
+
+RUNTIME_READY: Final[tuple[Check, ...]] = (
+    no_foreign_objects,
+    children_written,
+    environment_given,
+    deployment_seen,
+    pods_start,
+    rollout_progresses,
+    replicas_available,
+)

@@ -1,0 +1,231 @@
+"""What a workspace document must keep inside a cluster, beyond what it must keep anywhere.
+
+Each check is a pure function of the custom resource's spec and its document and yields problems; paths start at
+`spec.workspace`. A value is never shown where it may be a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final
+
+from sibyl_operator.api.document_schema import document_schema
+from sibyl_operator.api.models import SibylWorkspaceSpec
+from sibyl_operator.api.structure import Location, leaves
+from sibyl_runtime.workspace import (
+    MalformedReference,
+    Problem,
+    Reference,
+    Workspace,
+    canonical_shop,
+    environment_references,
+    format_path,
+    is_address_name,
+    is_secret_name,
+    whole_reference,
+)
+from sibyl_runtime.workspace.secrecy import without_passwords
+
+ROOT: Final = ("spec", "workspace")
+DATABASE_URL: Final = "DATABASE_URL"
+REDIS_URL: Final = "REDIS_URL"
+LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
+
+_WANTED: Final = {
+    "boolean": "true or false",
+    "enum": "the chosen word",
+    "integer": "the number",
+    "number": "the number",
+}
+_SECRETS_BELONG: Final = (
+    ", which everyone who may read this object can read; put it into a Secret, name that in spec.runtime.env, "
+    "and write ${NAME} here"
+)
+
+
+@dataclass(frozen=True)
+class ClusterDocument:
+    """What the checks read: the spec around the document, the document as written, and as understood."""
+
+    spec: SibylWorkspaceSpec
+    raw: Mapping[str, Any]
+    document: Workspace
+
+
+Check = Callable[[ClusterDocument], Iterator[Problem]]
+
+
+def problem(location: Location, message: str) -> Problem:
+    """A problem at a place of the document, seen from the root of the custom resource."""
+    return Problem(format_path((*ROOT, *location)), message)
+
+
+def literals_where_typed(read: ClusterDocument) -> Iterator[Problem]:
+    """The CRD types the document, so a number is a number there: a reference cannot stand for it."""
+    for location, schema, value in leaves(_document_schema(), read.raw):
+        wanted = _WANTED.get("enum" if "enum" in schema else schema.get("type", ""))
+        if wanted and isinstance(value, str) and "${" in value:
+            yield problem(location, f"{value} is a reference; in a custom resource {wanted} is written out here")
+
+
+def variables_have_sources(read: ClusterDocument) -> Iterator[Problem]:
+    """Every ${NAME} without a default comes from spec.runtime.env, or from what the operator injects."""
+    provided = injected_variables(read.spec) | {variable.name for variable in read.spec.runtime.env}
+    for name, places in environment_references(read.raw).items():
+        for place in places:
+            if place.default is None and name not in provided:
+                path = f"{format_path(ROOT)}.{place.path}"
+                yield Problem(path, f"${{{name}}} has no source in this cluster; {_source_of(name)}")
+
+
+def _source_of(name: str) -> str:
+    if name == REDIS_URL:
+        return "set spec.cache.provider External and spec.cache.external.secretRef"
+    return "add it to spec.runtime.env from a Secret"
+
+
+def injected_variables(spec: SibylWorkspaceSpec) -> set[str]:
+    """The variables that the operator gives to the runtime from the Secrets of database and cache."""
+    return {DATABASE_URL} | ({REDIS_URL} if spec.cache.provider == "External" else set())
+
+
+def secrets_by_reference(read: ClusterDocument) -> Iterator[Problem]:
+    """A custom resource can be read by many: passwords and keys stand in Secrets."""
+    for location, _, value in leaves({}, read.raw):
+        name = next((part for part in reversed(location) if isinstance(part, str)), "")
+        if not isinstance(value, str):
+            continue
+        if is_secret_name(name) and _shows_a_secret(value):
+            yield problem(location, f"holds a literal secret{_SECRETS_BELONG}")
+        elif is_address_name(name) and _shows_a_password(value):
+            yield problem(location, f"holds a literal password{_SECRETS_BELONG}")
+
+
+def _shows_a_secret(text: str) -> bool:
+    """True unless the text is a reference without a default of its own."""
+    reference = whole_environment_reference(text)
+    return reference is None or bool(reference.default)
+
+
+def _shows_a_password(address: str) -> bool:
+    reference = whole_environment_reference(address)
+    text = address if reference is None else reference.default or ""
+    passwords: list[str] = []
+
+    def collect(password: str) -> str:
+        passwords.append(password)
+        return ""
+
+    without_passwords(text, collect, is_address=True)
+    return any(_shows_a_secret(password) for password in passwords)
+
+
+def whole_environment_reference(text: str) -> Reference | None:
+    """The environment reference that is all of `text`, if that is what it is."""
+    try:
+        reference = whole_reference(text)
+    except MalformedReference:
+        return None
+    return reference if reference is not None and reference.kind == "environment" else None
+
+
+def one_source_of_the_database(read: ClusterDocument) -> Iterator[Problem]:
+    """The default store is the database of the spec; every other store must say where it is."""
+    default, _ = read.document.default_vector_store
+    for name, store in read.document.providers.vector_store.named.items():
+        location: Location = ("providers", "vector_store", name, address_key(read.raw, name))
+        if name == default and store.dsn is not None and not _refers_to(store.dsn, DATABASE_URL):
+            yield problem(
+                location,
+                "names a database beside spec.database; remove it (the operator sets it), or write ${DATABASE_URL}",
+            )
+        elif name != default and store.dsn is None:
+            yield problem(
+                location, f"is required in a cluster: only the default store, {default}, is the database of the spec"
+            )
+
+
+def address_key(raw: Mapping[str, Any], store: str) -> str:
+    """`dsn`, or its alias `url` where the document uses that."""
+    written = raw.get("providers", {}).get("vector_store", {}).get(store) or {}
+    return "url" if "url" in written else "dsn"
+
+
+def _refers_to(text: str, name: str) -> bool:
+    reference = whole_environment_reference(text)
+    return reference is not None and reference.name == name
+
+
+def one_source_of_the_cache(read: ClusterDocument) -> Iterator[Problem]:
+    """spec.cache and the document's caching must mean the same Redis, or neither."""
+    caching = read.document.caching
+    written = written_caching(read.raw)
+    location: Location = ("shops", infrastructure_key(read.raw), "config", "caching")
+    if read.spec.cache.provider != "External":
+        if caching.redis_level is not None:
+            yield problem(
+                location, "caches in Redis, but spec.cache.provider is None; set it to External, or cache in memory"
+            )
+        return
+    shop = read.document.shops.get("infrastructure")
+    redis = caching.redis
+    if (shop is not None and not shop.enabled) or written.get("enabled") is False or (redis and not redis.enabled):
+        yield problem(location, "switches off the cache that spec.cache provides; set spec.cache.provider None")
+    elif redis is not None and redis.url is not None and not _refers_to(redis.url, REDIS_URL):
+        yield problem(
+            (*location, "redis", "url"),
+            "names a Redis beside spec.cache; remove it (the operator sets it), or write ${REDIS_URL}",
+        )
+
+
+def infrastructure_key(raw: Mapping[str, Any]) -> str:
+    """The shop `infrastructure` as the document spells it."""
+    spelled = (name for name in raw.get("shops") or {} if canonical_shop(name) == "infrastructure")
+    return next(spelled, "infrastructure")
+
+
+def written_caching(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The caching section as written; empty when there is none."""
+    shop = (raw.get("shops") or {}).get(infrastructure_key(raw)) or {}
+    caching = (shop.get("config") or {}).get("caching") or {}
+    return caching if isinstance(caching, Mapping) else {}
+
+
+def pods_can_be_reached(read: ClusterDocument) -> Iterator[Problem]:
+    """Probes, clients and the operator come from outside the pod."""
+    if read.document.mcp.host in LOOPBACK:
+        yield problem(
+            ("mcp", "host"),
+            f"{read.document.mcp.host} keeps probes and clients out of the pod; remove it, or write 0.0.0.0",
+        )
+    if not read.document.observability.metrics.enabled:
+        yield problem(
+            ("observability", "metrics", "enabled"),
+            "false hides from the operator what the pods loaded and how they fare; remove it",
+        )
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    literals_where_typed,
+    one_source_of_the_database,
+    one_source_of_the_cache,
+    secrets_by_reference,
+    variables_have_sources,
+    pods_can_be_reached,
+)
+
+
+def document_problems(read: ClusterDocument) -> tuple[Problem, ...]:
+    """Everything that keeps the document from working in a cluster; of one place, only what is found first."""
+    by_path: dict[str, Problem] = {}
+    for check in CHECKS:
+        for found in check(read):
+            by_path.setdefault(found.path, found)
+    return tuple(by_path.values())
+
+
+@cache
+def _document_schema() -> dict[str, Any]:
+    return document_schema()

@@ -1,0 +1,218 @@
+"""`SibylWorkspace.spec` in this version: what the CRD is generated from and what every resource is read with.
+
+Every field is bounded, described and takes effect. Defaults are literals, because the API server writes them too.
+A rule over several fields stands with its model, in CEL and in Python.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+from pydantic import AfterValidator, Field
+
+from sibyl_operator.api import rules
+from sibyl_operator.api.base import ApiModel, Rule
+from sibyl_operator.api.fields import (
+    AnnotationValue,
+    DataKey,
+    ImageReference,
+    LabelKey,
+    LabelValue,
+    ObjectName,
+    QualifiedName,
+    VariableName,
+    VariableValue,
+    atomic_list,
+    map_by,
+    named_once,
+)
+from sibyl_operator.api.quantity import Quantity
+
+DOCUMENT: Final = "x-sibyl-document"
+
+DatabaseProvider = Literal["External", "Builtin", "CloudNativePG"]
+CacheProvider = Literal["External", "None", "Builtin"]
+
+
+class KeyReference(ApiModel):
+    """One key of a Secret or a ConfigMap in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the object, in the namespace of the workspace.")
+    key: DataKey = Field(description="Key within the object.")
+
+
+class DatabaseSecretReference(ApiModel):
+    """The key of a Secret that holds a PostgreSQL DSN."""
+
+    name: ObjectName = Field(description="Name of the Secret, in the namespace of the workspace.")
+    key: DataKey = Field("dsn", description="Key whose value is a DSN: postgresql://user:password@host:5432/database.")
+
+
+class CacheSecretReference(ApiModel):
+    """The key of a Secret that holds a Redis URL."""
+
+    name: ObjectName = Field(description="Name of the Secret, in the namespace of the workspace.")
+    key: DataKey = Field("url", description="Key whose value is a URL: redis://:password@host:6379/0.")
+
+
+class EnvironmentVariable(ApiModel):
+    """A variable of the runtime container. The document refers to it as ${NAME}."""
+
+    name: VariableName = Field(description="Name of the variable. DATABASE_URL, REDIS_URL and SIBYL_* are reserved.")
+    value: VariableValue | None = Field(None, description="Literal value; never a secret.")
+    secret_key_ref: KeyReference | None = Field(None, description="Take the value from a Secret.")
+    config_map_key_ref: KeyReference | None = Field(None, description="Take the value from a ConfigMap.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.ONE_SOURCE, rules.NOT_RESERVED)
+
+
+class ResourceRequests(ApiModel):
+    """What the scheduler reserves, and what utilisation targets are measured against."""
+
+    cpu: Quantity = Field("1", description="CPU reserved for each pod.")
+    memory: Quantity = Field("384Mi", description="Memory reserved for each pod.")
+
+
+class ResourceLimits(ApiModel):
+    """What a pod may not exceed."""
+
+    cpu: Quantity | None = Field(None, description="CPU ceiling. Absent: none, so that a burst is not throttled.")
+    memory: Quantity = Field("640Mi", description="Memory ceiling: above it the pod is killed and started anew.")
+
+
+class Resources(ApiModel):
+    """CPU and memory of each runtime pod."""
+
+    requests: ResourceRequests = Field(ResourceRequests(), description="Reserved for each pod.")
+    limits: ResourceLimits = Field(ResourceLimits(), description="Ceilings of each pod.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.MEMORY_WITHIN_LIMIT, rules.CPU_WITHIN_LIMIT)
+
+
+class Autoscaling(ApiModel):
+    """Bounds and targets of the HorizontalPodAutoscaler."""
+
+    min_replicas: int = Field(3, ge=1, le=200, description="Fewest pods.")
+    max_replicas: int = Field(20, ge=1, le=200, description="Most pods.")
+    target_cpu_utilization: int = Field(
+        70, ge=1, le=100, alias="targetCPUUtilization", description="Average CPU use to hold, percent of the request."
+    )
+    target_memory_utilization: int = Field(
+        80, ge=1, le=100, description="Average memory use to hold, percent of the request."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.MIN_WITHIN_MAX,)
+
+
+class Toleration(ApiModel):
+    """Lets the pods run on nodes with a matching taint; the fields are those of core/v1."""
+
+    key: QualifiedName | None = Field(None, description="Taint key. Absent: every key, with operator Exists.")
+    operator: Literal["Equal", "Exists"] = Field("Equal", description="How the value is compared.")
+    value: LabelValue | None = Field(None, description="Taint value, for operator Equal.")
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = Field(
+        None, description="Taint effect. Absent: every effect."
+    )
+    toleration_seconds: int | None = Field(
+        None, ge=0, le=2_147_483_647, description="How long a NoExecute taint is tolerated, in seconds."
+    )
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.KEY_OR_EXISTS, rules.EXISTS_WITHOUT_VALUE, rules.SECONDS_FOR_NO_EXECUTE)
+
+
+class PodTemplate(ApiModel):
+    """What may be added to the runtime pods; everything else of them belongs to the operator."""
+
+    labels: dict[LabelKey, LabelValue] = Field({}, max_length=32, description="Labels added to the pods.")
+    annotations: dict[LabelKey, AnnotationValue] = Field(
+        {}, max_length=32, description="Annotations added to the pods."
+    )
+    node_selector: dict[LabelKey, LabelValue] = Field(
+        {}, max_length=32, description="Labels that a node must have to run the pods."
+    )
+    tolerations: tuple[Toleration, ...] = atomic_list(most=32, description="Taints that the pods tolerate.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.LABELS_NOT_OURS, rules.ANNOTATIONS_NOT_OURS)
+
+
+class RuntimeSpec(ApiModel):
+    """The Deployment of the RAG runtime."""
+
+    image: ImageReference | None = Field(
+        None, description="Image of the runtime. Absent: the one that belongs to the operator's version."
+    )
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = Field(
+        "IfNotPresent", description="When the image is pulled."
+    )
+    replicas: int | None = Field(
+        None, ge=1, le=200, description="Fixed number of pods. Absent: the autoscaler decides. Excludes autoscaling."
+    )
+    autoscaling: Autoscaling | None = Field(
+        None, description="Bounds of the autoscaler. Absent, and without replicas: 3 to 20 pods, CPU 70 %, memory 80 %."
+    )
+    resources: Resources = Field(Resources(), description="CPU and memory of each pod.")
+    env: Annotated[tuple[EnvironmentVariable, ...], AfterValidator(named_once)] = map_by(
+        "name", most=64, description="Variables of the runtime container, for ${NAME} references in the document."
+    )
+    pod_template: PodTemplate = Field(PodTemplate(), description="Additions to the pods.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.REPLICAS_OR_AUTOSCALING,)
+
+
+class ExternalDatabase(ApiModel):
+    """A PostgreSQL with pgvector that you run."""
+
+    secret_ref: DatabaseSecretReference = Field(description="Where its DSN is kept.")
+
+
+class Database(ApiModel):
+    """The PostgreSQL that holds the vectors."""
+
+    provider: DatabaseProvider = Field(description="Who runs the database. In this version: External, you do.")
+    external: ExternalDatabase | None = Field(None, description="The database, for provider External.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        rules.DATABASE_AVAILABLE,
+        rules.DATABASE_IMMUTABLE,
+        rules.external_given("database"),
+        rules.external_not_given("database"),
+    )
+
+
+class ExternalCache(ApiModel):
+    """A Redis that you run."""
+
+    secret_ref: CacheSecretReference = Field(description="Where its URL is kept.")
+
+
+class Cache(ApiModel):
+    """The Redis that answers are cached in, shared by all pods."""
+
+    provider: CacheProvider = Field(
+        "None", description="Who runs the cache. In this version: External, you do; or None, no shared cache."
+    )
+    external: ExternalCache | None = Field(None, description="The cache, for provider External.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (
+        rules.CACHE_AVAILABLE,
+        rules.external_given("cache"),
+        rules.external_not_given("cache"),
+    )
+
+
+class SibylWorkspaceSpec(ApiModel):
+    """What a RAG service shall be."""
+
+    workspace: dict[str, Any] = Field(
+        description=(
+            "The workspace document, word for word as `sibyl serve --file` reads it. Numbers and true/false are "
+            "literals here; ${NAME} references stand in text fields, and their values come from spec.runtime.env."
+        ),
+        json_schema_extra={DOCUMENT: True},
+    )
+    runtime: RuntimeSpec = Field(RuntimeSpec(), description="The pods that serve the document.")
+    database: Database = Field(description="The PostgreSQL that holds the vectors.")
+    cache: Cache = Field(Cache(), description="The Redis that answers are cached in.")
+    suspend: bool = Field(
+        False, description="Stop reconciling: nothing is written but status, and what runs keeps running."
+    )

@@ -1,0 +1,38 @@
+"""What should exist for a workspace: pure builders, one file per object, in the order in which they are applied."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.desired.config_map import config_map
+from sibyl_operator.desired.deployment import deployment
+from sibyl_operator.desired.document import config_hash, effective_document
+from sibyl_operator.desired.horizontal_pod_autoscaler import horizontal_pod_autoscaler
+from sibyl_operator.desired.names import Names
+from sibyl_operator.desired.pod_disruption_budget import pod_disruption_budget
+from sibyl_operator.desired.secrets import referenced_secrets
+from sibyl_operator.desired.service import service
+from sibyl_operator.desired.service_account import service_account
+from sibyl_operator.observed import Manifest, SecretFacts
+
+__all__ = ["config_hash", "desired", "effective_document", "names_of", "referenced_secrets"]
+
+
+def names_of(resource: WorkspaceResource) -> Names:
+    """What the children of this workspace are called."""
+    return Names(namespace=resource.namespace, workspace=resource.name, uid=resource.uid)
+
+
+def desired(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> tuple[Manifest, ...]:
+    """Every child, in phases: what the pods need, the pods and their address, what watches over them."""
+    names = names_of(resource)
+    wanted = (
+        service_account(names),
+        config_map(resource, names),
+        deployment(resource, names, secrets),
+        service(resource, names),
+        horizontal_pod_autoscaler(resource, names),
+        pod_disruption_budget(resource, names),
+    )
+    return tuple(manifest for manifest in wanted if manifest is not None)

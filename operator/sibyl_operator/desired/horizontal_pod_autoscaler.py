@@ -1,0 +1,35 @@
+"""How many pods there are, when the workspace leaves that to the load."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.scaling import scaling
+from sibyl_operator.desired.names import Names
+
+
+def horizontal_pod_autoscaler(resource: WorkspaceResource, names: Names) -> dict[str, Any] | None:
+    """The autoscaler, or None when the number of pods is fixed."""
+    bounds = scaling(resource.spec.runtime)
+    if bounds is None:
+        return None
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": names.metadata(names.runtime),
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": names.runtime},
+            "minReplicas": bounds.min_replicas,
+            "maxReplicas": bounds.max_replicas,
+            "metrics": [
+                _utilization("cpu", bounds.target_cpu_utilization),
+                _utilization("memory", bounds.target_memory_utilization),
+            ],
+        },
+    }
+
+
+def _utilization(resource: str, percent: int) -> dict[str, Any]:
+    target = {"type": "Utilization", "averageUtilization": percent}
+    return {"type": "Resource", "resource": {"name": resource, "target": target}}

@@ -1,0 +1,183 @@
+"""The pod of the runtime: restricted, probed, spread over nodes, and given what the document refers to."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sibyl_operator import __version__
+from sibyl_operator.api.document_checks import DATABASE_URL, REDIS_URL
+from sibyl_operator.api.models import EnvironmentVariable, Resources, RuntimeSpec
+from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.desired.config_map import DOCUMENT_KEY
+from sibyl_operator.desired.document import config_hash
+from sibyl_operator.desired.names import CONFIG_HASH, SECRETS_HASH, Names
+from sibyl_operator.desired.secrets import secrets_hash
+from sibyl_operator.observed import SecretFacts
+
+RUNTIME_IMAGE: Final = f"sibyl-runtime:{__version__}"
+CONTAINER: Final = "runtime"
+USER: Final = 65532
+CONFIG_DIRECTORY: Final = "/etc/sibyl"
+CACHE_DIRECTORY: Final = "/var/cache/sibyl"
+# The root file system is read-only: whoever looks for a home, a cache or a data directory finds one that is not.
+WRITABLE_DIRECTORIES: Final[Mapping[str, str]] = {
+    "HOME": "/tmp",
+    "SIBYL_DATA_DIR": CACHE_DIRECTORY,
+    "XDG_CACHE_HOME": CACHE_DIRECTORY,
+}
+# A pod leaves the endpoints of its Service a moment after it is told to stop: until then it must go on accepting.
+LAME_DUCK_SECONDS: Final = 5
+# From the end of the last request to the end of the process: pools and caches are closed.
+CLOSING_SECONDS: Final = 10
+
+
+def pod_template(resource: WorkspaceResource, names: Names, secrets: Mapping[str, SecretFacts]) -> dict[str, Any]:
+    """Metadata and spec of the pods. Their annotations move whenever anything that they read at start moves."""
+    added = resource.spec.runtime.pod_template
+    metrics_port = resource.document.observability.metrics.port
+    return {
+        "metadata": {
+            "labels": {**added.labels, **names.pod_labels()},
+            "annotations": {
+                **added.annotations,
+                CONFIG_HASH: config_hash(resource),
+                SECRETS_HASH: secrets_hash(resource, secrets),
+                "prometheus.io/path": "/metrics",
+                "prometheus.io/port": str(metrics_port),
+                "prometheus.io/scrape": "true",
+            },
+        },
+        "spec": _pod_spec(resource, names),
+    }
+
+
+def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
+    added = resource.spec.runtime.pod_template
+    spec: dict[str, Any] = {
+        "automountServiceAccountToken": False,
+        "containers": [_container(resource)],
+        "enableServiceLinks": False,
+        "securityContext": {
+            "fsGroup": USER,
+            "runAsGroup": USER,
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "serviceAccountName": names.runtime,
+        "terminationGracePeriodSeconds": _grace_seconds(resource),
+        "topologySpreadConstraints": [
+            _spread("kubernetes.io/hostname", names),
+            _spread("topology.kubernetes.io/zone", names),
+        ],
+        "volumes": [
+            {"name": "config", "configMap": {"name": names.config}},
+            {"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}},
+            {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
+        ],
+    }
+    if added.node_selector:
+        spec["nodeSelector"] = dict(added.node_selector)
+    if added.tolerations:
+        spec["tolerations"] = [item.model_dump(exclude_none=True) for item in added.tolerations]
+    return spec
+
+
+def _container(resource: WorkspaceResource) -> dict[str, Any]:
+    runtime = resource.spec.runtime
+    return {
+        "name": CONTAINER,
+        "image": runtime.image or RUNTIME_IMAGE,
+        "imagePullPolicy": runtime.image_pull_policy,
+        "command": ["sibyl", "serve", "--file", f"{CONFIG_DIRECTORY}/{DOCUMENT_KEY}"],
+        "env": _environment(resource, runtime),
+        "ports": [
+            {"name": "http", "containerPort": resource.document.mcp.port, "protocol": "TCP"},
+            {"name": "metrics", "containerPort": resource.document.observability.metrics.port, "protocol": "TCP"},
+        ],
+        # Two minutes to load the model; then liveness, which asks nothing of database or model, so that an outage of
+        # theirs never restarts a pod; and readiness, which takes the pod out of the Service while it cannot answer.
+        "startupProbe": _probe("/health/live", period=2, failures=60),
+        "livenessProbe": _probe("/health/live", period=10, failures=3),
+        "readinessProbe": _probe("/health/ready", period=5, failures=2),
+        "lifecycle": {"preStop": {"sleep": {"seconds": LAME_DUCK_SECONDS}}},
+        "resources": _resources(runtime.resources),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+        },
+        "volumeMounts": [
+            {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
+            {"name": "cache", "mountPath": CACHE_DIRECTORY},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }
+
+
+def _environment(resource: WorkspaceResource, runtime: RuntimeSpec) -> list[dict[str, Any]]:
+    """The user's variables, the directories that libraries may write to, and the credentials of the spec."""
+    spec = resource.spec
+    variables = [_variable(variable) for variable in runtime.env]
+    taken = {variable.name for variable in runtime.env}
+    variables += [{"name": name, "value": path} for name, path in WRITABLE_DIRECTORIES.items() if name not in taken]
+    if spec.database.external is not None:
+        reference = spec.database.external.secret_ref
+        variables.append(_from_secret(DATABASE_URL, reference.name, reference.key))
+    if spec.cache.external is not None:
+        location = spec.cache.external.secret_ref
+        variables.append(_from_secret(REDIS_URL, location.name, location.key))
+    return variables
+
+
+def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
+    if variable.secret_key_ref is not None:
+        return _from_secret(variable.name, variable.secret_key_ref.name, variable.secret_key_ref.key)
+    if variable.config_map_key_ref is not None:
+        reference = variable.config_map_key_ref
+        return {
+            "name": variable.name,
+            "valueFrom": {"configMapKeyRef": {"name": reference.name, "key": reference.key}},
+        }
+    return {"name": variable.name, "value": variable.value or ""}
+
+
+def _from_secret(name: str, secret: str, key: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+
+
+def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": "http", "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 3,
+        "failureThreshold": failures,
+        "successThreshold": 1,
+    }
+
+
+def _resources(resources: Resources) -> dict[str, Any]:
+    limits = {"memory": resources.limits.memory}
+    if resources.limits.cpu is not None:
+        limits["cpu"] = resources.limits.cpu
+    return {
+        "requests": {"cpu": resources.requests.cpu, "memory": resources.requests.memory},
+        "limits": limits,
+    }
+
+
+def _spread(key: str, names: Names) -> dict[str, Any]:
+    """Evenly where there is room; a full zone never keeps a pod from starting."""
+    return {
+        "maxSkew": 1,
+        "topologyKey": key,
+        "whenUnsatisfiable": "ScheduleAnyway",
+        "labelSelector": {"matchLabels": names.selector()},
+    }
+
+
+def _grace_seconds(resource: WorkspaceResource) -> int:
+    """Long enough for the last request that the pod may have taken."""
+    return LAME_DUCK_SECONDS + math.ceil(resource.document.mcp.timeout) + CLOSING_SECONDS

@@ -1,0 +1,39 @@
+"""Which Secrets the runtime depends on, and one digest of all of them, so that a new password reaches the pods."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+
+from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.observed import SecretFacts
+
+
+def referenced_secrets(resource: WorkspaceResource) -> dict[str, frozenset[str]]:
+    """The keys that are needed, by name of the Secret."""
+    needed: dict[str, set[str]] = {}
+    for name, key in _references(resource):
+        needed.setdefault(name, set()).add(key)
+    return {name: frozenset(keys) for name, keys in sorted(needed.items())}
+
+
+def secrets_hash(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> str:
+    """A versioned digest that moves when a Secret that the pods read appears, changes or goes."""
+    digests = {name: _digest(secrets.get(name)) for name in referenced_secrets(resource)}
+    text = json.dumps(digests, sort_keys=True, separators=(",", ":"))
+    return f"v1-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def _digest(facts: SecretFacts | None) -> str | None:
+    return facts.digest if facts is not None and facts.exists else None
+
+
+def _references(resource: WorkspaceResource) -> list[tuple[str, str]]:
+    spec = resource.spec
+    found = [(ref.name, ref.key) for ref in (variable.secret_key_ref for variable in spec.runtime.env) if ref]
+    if spec.database.external is not None:
+        found.append((spec.database.external.secret_ref.name, spec.database.external.secret_ref.key))
+    if spec.cache.external is not None:
+        found.append((spec.cache.external.secret_ref.name, spec.cache.external.secret_ref.key))
+    return found

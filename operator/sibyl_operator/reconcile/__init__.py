@@ -1,0 +1,1 @@
+"""From a key to a converged workspace: queue, engine, apply, prune and status; the decisions are elsewhere and pure."""
