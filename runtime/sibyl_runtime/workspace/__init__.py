@@ -1,0 +1,132 @@
+"""The contract: one workspace document, read and judged the same way by the operator and by the runtime.
+
+Pure: no I/O but reading the one file, no environment but the one that is passed in, nothing but pydantic and PyYAML.
+Everything that other packages may use is exported here.
+"""
+
+from __future__ import annotations
+
+from sibyl_runtime.workspace.arguments import pipeline_parameters, validate_arguments, validate_parameters
+from sibyl_runtime.workspace.base import PLANNED, PLANNED_VALUES, StrictModel
+from sibyl_runtime.workspace.canonical import effective_hash, redact
+from sibyl_runtime.workspace.conditions import Condition, ConditionError
+from sibyl_runtime.workspace.document import Workspace
+from sibyl_runtime.workspace.environment import EnvironmentReference, environment_references, expand_environment
+from sibyl_runtime.workspace.errors import (
+    ArgumentsInvalid,
+    Lines,
+    Location,
+    Problem,
+    WorkspaceInvalid,
+    format_path,
+    line_of,
+    suggestion,
+)
+from sibyl_runtime.workspace.mcp import Authentication, Mcp, ServerInfo, Tool
+from sibyl_runtime.workspace.meaning import latency_buckets, run_parameters, step_config
+from sibyl_runtime.workspace.observability import Kpi, Logging, Metrics, Observability
+from sibyl_runtime.workspace.parameters import ToolParameter
+from sibyl_runtime.workspace.parsing import parse_workspace
+from sibyl_runtime.workspace.pipelines import Budget, Pipeline, Step
+from sibyl_runtime.workspace.providers import (
+    EmbeddingProvider,
+    LlmProvider,
+    Providers,
+    ReplicaProvider,
+    VectorStoreProvider,
+    VectorStores,
+)
+from sibyl_runtime.workspace.reading import SourceDocument, load_document
+from sibyl_runtime.workspace.references import MalformedReference, Reference, references, whole_reference
+from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret_name
+from sibyl_runtime.workspace.shops import Caching, MemoryCache, RedisCache, Shop, canonical_shop
+from sibyl_runtime.workspace.step_configs import (
+    DEFAULT_PROMPT,
+    CacheWarmingConfig,
+    ChunkingConfig,
+    EmbeddingConfig,
+    GenerationConfig,
+    LoadDocumentsConfig,
+    QueryClassifierConfig,
+    RerankingConfig,
+    RetrievalConfig,
+    StepConfig,
+    StoreVectorsConfig,
+)
+from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec, UnknownTechnique, technique
+
+__all__ = [
+    "DEFAULT_PROMPT",
+    "PLANNED",
+    "PLANNED_VALUES",
+    "REDACTED",
+    "TECHNIQUES",
+    "ArgumentsInvalid",
+    "Authentication",
+    "Budget",
+    "CacheWarmingConfig",
+    "Caching",
+    "ChunkingConfig",
+    "Condition",
+    "ConditionError",
+    "EmbeddingConfig",
+    "EmbeddingProvider",
+    "EnvironmentReference",
+    "GenerationConfig",
+    "Kpi",
+    "Lines",
+    "LlmProvider",
+    "LoadDocumentsConfig",
+    "Location",
+    "Logging",
+    "MalformedReference",
+    "Mcp",
+    "MemoryCache",
+    "Metrics",
+    "Observability",
+    "Pipeline",
+    "Problem",
+    "Providers",
+    "QueryClassifierConfig",
+    "RedisCache",
+    "Reference",
+    "ReplicaProvider",
+    "RerankingConfig",
+    "RetrievalConfig",
+    "ServerInfo",
+    "Shop",
+    "SourceDocument",
+    "Step",
+    "StepConfig",
+    "StoreVectorsConfig",
+    "StrictModel",
+    "TechniqueSpec",
+    "Tool",
+    "ToolParameter",
+    "UnknownTechnique",
+    "VectorStoreProvider",
+    "VectorStores",
+    "Workspace",
+    "WorkspaceInvalid",
+    "canonical_shop",
+    "effective_hash",
+    "environment_references",
+    "expand_environment",
+    "format_path",
+    "is_address_name",
+    "is_secret_name",
+    "latency_buckets",
+    "line_of",
+    "load_document",
+    "parse_workspace",
+    "pipeline_parameters",
+    "redact",
+    "references",
+    "run_parameters",
+    "step_config",
+    "suggestion",
+    "technique",
+    "validate_arguments",
+    "validate_parameters",
+    "whole_reference",
+]

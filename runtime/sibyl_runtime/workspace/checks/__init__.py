@@ -1,0 +1,79 @@
+"""What must hold between the parts of a document, as a list of named pure checks over one context."""
+
+from __future__ import annotations
+
+from sibyl_runtime.workspace.checks.availability import (
+    fields_are_available,
+    providers_are_available,
+    providers_are_named_plainly,
+    shop_settings_are_available,
+    step_settings_are_available,
+    techniques_are_available,
+)
+from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluated
+from sibyl_runtime.workspace.checks.context import Check, Context, Finding
+from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
+from sibyl_runtime.workspace.checks.references import (
+    parameters_are_declared,
+    parameters_fit_their_settings,
+    references_have_a_meaning,
+)
+from sibyl_runtime.workspace.checks.server import authentication_has_keys, kpi_names_are_unique, ports_differ
+from sibyl_runtime.workspace.checks.shops import (
+    caching_fits,
+    shop_settings_are_known,
+    shop_techniques_are_known,
+    shops_are_known,
+)
+from sibyl_runtime.workspace.checks.steps import (
+    shops_in_use_are_enabled,
+    step_names_are_unique,
+    step_settings_fit,
+    steps_follow_what_they_need,
+    techniques_are_known,
+    vectors_are_stored,
+)
+from sibyl_runtime.workspace.checks.tools import (
+    parameter_values_fit,
+    pipeline_parameters_are_used,
+    tool_names_are_unique,
+    tool_parameters_fit_their_pipeline,
+    tool_pipelines_exist,
+)
+
+__all__ = ["AVAILABILITY_CHECKS", "CROSS_CHECKS", "Check", "Context", "Finding", "references_have_a_meaning"]
+
+CROSS_CHECKS: tuple[Check, ...] = (
+    named_providers_exist,
+    default_llm_is_clear,
+    shops_are_known,
+    shop_settings_are_known,
+    shop_techniques_are_known,
+    caching_fits,
+    techniques_are_known,
+    step_names_are_unique,
+    shops_in_use_are_enabled,
+    step_settings_fit,
+    parameters_are_declared,
+    parameters_fit_their_settings,
+    conditions_can_be_evaluated,
+    steps_follow_what_they_need,
+    vectors_are_stored,
+    pipeline_parameters_are_used,
+    tool_names_are_unique,
+    tool_pipelines_exist,
+    tool_parameters_fit_their_pipeline,
+    parameter_values_fit,
+    authentication_has_keys,
+    ports_differ,
+    kpi_names_are_unique,
+)
+
+AVAILABILITY_CHECKS: tuple[Check, ...] = (
+    fields_are_available,
+    providers_are_available,
+    shop_settings_are_available,
+    techniques_are_available,
+    step_settings_are_available,
+    providers_are_named_plainly,
+)

@@ -1,0 +1,35 @@
+"""Checks of the server and of what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sibyl_runtime.workspace.checks.context import Context, Finding
+
+
+def ports_differ(context: Context) -> Iterator[Finding]:
+    """The tools and the metrics are served on ports of their own."""
+    workspace = context.workspace
+    if workspace.observability.metrics.enabled and workspace.observability.metrics.port == workspace.mcp.port:
+        yield Finding(("observability", "metrics", "port"), f"must differ from mcp.port, found {workspace.mcp.port}")
+
+
+def authentication_has_keys(context: Context) -> Iterator[Finding]:
+    """Keys are what lets callers in."""
+    authentication = context.workspace.mcp.authentication
+    if authentication is not None and authentication.type == "api_key" and not authentication.keys:
+        yield Finding(
+            ("mcp", "authentication", "keys"),
+            "must hold at least one key, such as ${API_KEY}; without the section everybody may call",
+        )
+
+
+def kpi_names_are_unique(context: Context) -> Iterator[Finding]:
+    """A figure is reported under its name."""
+    first: dict[str, int] = {}
+    for index, kpi in enumerate(context.workspace.observability.kpis):
+        if kpi.name in first:
+            yield Finding(
+                ("observability", "kpis", index, "name"), f'kpis {first[kpi.name]} and {index} are both "{kpi.name}"'
+            )
+        first.setdefault(kpi.name, index)

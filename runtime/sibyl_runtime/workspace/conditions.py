@@ -1,0 +1,302 @@
+"""Conditions of steps: a small language of comparisons, parsed once and never handed to an interpreter.
+
+    condition  = and-part { "or" and-part }
+    and-part   = not-part { "and" not-part }
+    not-part   = "not" not-part | comparison
+    comparison = operand [ ( < <= > >= == != | in | not in ) operand ]
+    operand    = ${step.field} | ${parameter} | number | 'text' | "text" | true | false | null
+               | "[" operand, ... "]" | "(" condition ")"
+
+The value of a condition is a boolean or an error: nothing is ever taken for true or false because it is there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from typing import Any
+
+from sibyl_runtime.workspace.references import MalformedReference, Reference, references
+
+Results = Mapping[str, Mapping[str, Any]]
+
+_LONGEST = 2000
+_DEEPEST = 40
+
+_TOKEN = re.compile(
+    r"""\s*(?:
+        (?P<reference>\$\{[^}]*\})
+      | (?P<number>-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?(?![\w.]))
+      | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
+      | (?P<word>[A-Za-z_]\w*)
+      | (?P<symbol><=|>=|==|!=|[<>()\[\],])
+    )""",
+    re.VERBOSE,
+)
+_CONSTANTS: Mapping[str, Any] = {
+    "true": True, "false": False, "null": None, "True": True, "False": False, "None": None,
+}  # fmt: skip
+_COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "in", "not in"})
+
+
+class ConditionError(ValueError):
+    """The condition cannot be read, or has no value; the message holds the condition and says where and why."""
+
+
+@dataclass(frozen=True)
+class _Values:
+    results: Results
+    parameters: Mapping[str, Any]
+
+
+_Evaluate = Callable[[_Values], Any]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """A condition that was read. `references` are (step, field) pairs, `parameters` names; both in order, once each."""
+
+    text: str
+    references: tuple[tuple[str, str], ...]
+    parameters: tuple[str, ...]
+    _evaluate: _Evaluate = field(repr=False, compare=False)
+
+    @classmethod
+    def parse(cls, text: str) -> Condition:
+        """Read a condition. Raises ConditionError."""
+        parser = _Parser(text)
+        evaluate = parser.whole()
+        return cls(text, tuple(dict.fromkeys(parser.results)), tuple(dict.fromkeys(parser.parameters)), evaluate)
+
+    def evaluate(self, results: Results, parameters: Mapping[str, Any]) -> bool:
+        """The condition's value. Raises ConditionError when a value is missing, or values do not compare."""
+        try:
+            return _boolean(self._evaluate(_Values(results, parameters)), "the condition")
+        except ConditionError as error:
+            raise ConditionError(f'"{self.text}": {error}') from None
+
+
+@dataclass(frozen=True)
+class _Token:
+    kind: str
+    text: str
+    column: int
+
+
+class _Parser:
+    """Recursive descent over the tokens; each method returns the closure that computes what it read."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._tokens = self._split()
+        self._next = 0
+        self._depth = 0
+        self.results: list[tuple[str, str]] = []
+        self.parameters: list[str] = []
+
+    def whole(self) -> _Evaluate:
+        evaluate = self._either()
+        if self._peek().kind != "end":
+            raise self._unexpected("and, or, or the end")
+        return evaluate
+
+    def _split(self) -> list[_Token]:
+        if len(self._text) > _LONGEST:
+            raise ConditionError(f"the condition has {len(self._text)} characters; at most {_LONGEST} are allowed")
+        tokens: list[_Token] = []
+        end = len(self._text.rstrip())
+        at = 0
+        while at < end:
+            match = _TOKEN.match(self._text, at)
+            if match is None or match.lastgroup is None:
+                start = at + len(self._text[at:]) - len(self._text[at:].lstrip())
+                raise self._error(start, f"cannot read {self._text[start:].strip()[:20]!r}")
+            tokens.append(_Token(match.lastgroup, match[match.lastgroup], match.start(match.lastgroup)))
+            at = match.end()
+        return [*tokens, _Token("end", "", end)]
+
+    def _peek(self) -> _Token:
+        return self._tokens[self._next]
+
+    def _take(self, *texts: str) -> str | None:
+        """Consume the next token when it is one of these words or symbols."""
+        token = self._peek()
+        if token.kind in ("word", "symbol") and token.text in texts:
+            self._next += 1
+            return token.text
+        return None
+
+    def _error(self, column: int, message: str) -> ConditionError:
+        shown = self._text if len(self._text) <= 200 else f"{self._text[:200]}…"
+        return ConditionError(f'"{shown}": {message} (column {column + 1})')
+
+    def _unexpected(self, wanted: str) -> ConditionError:
+        token = self._peek()
+        return self._error(token.column, f"expected {wanted}, found {token.text or 'the end'}")
+
+    def _either(self) -> _Evaluate:
+        parts = [self._both()]
+        while self._take("or"):
+            parts.append(self._both())
+        return parts[0] if len(parts) == 1 else lambda values: any(_boolean(part(values), "or") for part in parts)
+
+    def _both(self) -> _Evaluate:
+        parts = [self._negated()]
+        while self._take("and"):
+            parts.append(self._negated())
+        return parts[0] if len(parts) == 1 else lambda values: all(_boolean(part(values), "and") for part in parts)
+
+    def _negated(self) -> _Evaluate:
+        count = 0
+        while self._take("not"):
+            count += 1
+        inner = self._comparison()
+        if count == 0:
+            return inner
+        return lambda values: _boolean(inner(values), "not") == (count % 2 == 0)
+
+    def _comparison(self) -> _Evaluate:
+        left = self._operand()
+        operator = self._operator()
+        if operator is None:
+            return left
+        right = self._operand()
+        if self._operator() is not None:
+            self._next -= 1
+            raise self._error(self._peek().column, "comparisons do not chain; join two of them with and")
+        return lambda values: _compare(left(values), operator, right(values))
+
+    def _operator(self) -> str | None:
+        if self._take("not"):
+            if not self._take("in"):
+                raise self._unexpected('"in" after "not"')
+            return "not in"
+        return self._take("<", "<=", ">", ">=", "==", "!=", "in")
+
+    def _operand(self) -> _Evaluate:
+        self._depth += 1
+        if self._depth > _DEEPEST:
+            raise self._error(self._peek().column, f"nested deeper than {_DEEPEST}")
+        try:
+            return self._operand_inside()
+        finally:
+            self._depth -= 1
+
+    def _operand_inside(self) -> _Evaluate:
+        if self._take("("):
+            inner = self._either()
+            if not self._take(")"):
+                raise self._unexpected('")"')
+            return inner
+        if self._take("["):
+            return self._list()
+        token = self._peek()
+        value: Any
+        if token.kind == "reference":
+            self._next += 1
+            return self._reference(token)
+        if token.kind == "number":
+            value = float(token.text) if set(token.text) & set(".eE") else int(token.text)
+        elif token.kind == "text":
+            value = re.sub(r"\\(.)", r"\1", token.text[1:-1])
+        elif token.kind == "word" and token.text in _CONSTANTS:
+            value = _CONSTANTS[token.text]
+        else:
+            raise self._unexpected("a ${reference}, a number, quoted text, true, false, null, a list or (")
+        self._next += 1
+        return lambda values: value
+
+    def _list(self) -> _Evaluate:
+        items: list[_Evaluate] = []
+        while not self._take("]"):
+            if items and not self._take(","):
+                raise self._unexpected('"," or "]"')
+            items.append(self._operand())
+        return lambda values: [item(values) for item in items]
+
+    def _reference(self, token: _Token) -> _Evaluate:
+        try:
+            reference = next(references(token.text))
+        except MalformedReference as error:
+            raise self._error(token.column, str(error)) from None
+        if reference.kind == "environment":
+            raise self._error(token.column, f"{reference.text} is of the environment; use a parameter instead")
+        if reference.default is not None:
+            raise self._error(token.column, f"{reference.text}: a default is not allowed in a condition")
+        return self._value_of(reference)
+
+    def _value_of(self, reference: Reference) -> _Evaluate:
+        name = reference.name
+        if reference.kind == "parameter":
+            self.parameters.append(name)
+            return lambda values: _parameter(values.parameters, name)
+        step, _, result = name.partition(".")
+        self.results.append((step, result))
+        return lambda values: _result(values.results, step, result)
+
+
+def _parameter(parameters: Mapping[str, Any], name: str) -> Any:
+    if name not in parameters:
+        raise ConditionError(f"${{{name}}}: the parameter was not given and has no default")
+    return parameters[name]
+
+
+def _result(results: Results, step: str, name: str) -> Any:
+    if step not in results:
+        raise ConditionError(f'${{{step}.{name}}}: step "{step}" has no result; it did not run')
+    if name not in results[step]:
+        known = ", ".join(sorted(results[step])) or "nothing"
+        raise ConditionError(f'${{{step}.{name}}}: step "{step}" has no "{name}"; it has {known}')
+    return results[step][name]
+
+
+def _boolean(value: Any, where: str) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ConditionError(f"{where} needs true or false, found {_shown(value)}; compare it with something")
+
+
+def _compare(left: Any, operator: str, right: Any) -> bool:
+    if operator in ("in", "not in"):
+        return _contains(right, left, operator) == (operator == "in")
+    if operator in ("==", "!="):
+        return _same(left, right, operator) == (operator == "==")
+    if not (_kind(left) == _kind(right) and _kind(left) in ("a number", "text")):
+        raise ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}")
+    if operator == "<":
+        return bool(left < right)
+    if operator == "<=":
+        return bool(left <= right)
+    return bool(left > right) if operator == ">" else bool(left >= right)
+
+
+def _same(left: Any, right: Any, operator: str) -> bool:
+    if left is not None and right is not None and _kind(left) != _kind(right):
+        raise ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}")
+    return bool(left == right)
+
+
+def _contains(container: Any, item: Any, operator: str) -> bool:
+    if isinstance(container, str) and isinstance(item, str):
+        return item in container
+    if isinstance(container, list | tuple):
+        return any(_kind(item) == _kind(member) and bool(item == member) for member in container)
+    raise ConditionError(f"cannot compare {_shown(item)} {operator} {_shown(container)}")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float | Decimal):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list | tuple) else type(value).__name__
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else f"{_kind(value)}"

@@ -1,0 +1,110 @@
+"""The `mcp` section: the server that offers pipelines as tools."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sibyl_runtime.workspace.base import StrictModel, choice, planned
+from sibyl_runtime.workspace.parameters import ToolParameter
+from sibyl_runtime.workspace.text import HeaderName, Identifier, Name, Text
+
+MIB = 1024 * 1024
+
+
+class ServerInfo(StrictModel):
+    """What the server says about itself."""
+
+    name: Text = Field("sibyl", description="Name shown to clients.")
+    version: Text | None = Field(None, description="Version shown to clients; none: the runtime's own.")
+    description: str | None = Field(None, description="Description shown to clients.")
+
+
+class Authentication(StrictModel):
+    """Who may call. Without this section everybody may."""
+
+    type: Literal["api_key", "jwt", "oauth2"] = choice(
+        "api_key", "How callers prove who they are.", planned_values=("jwt", "oauth2")
+    )
+    header: HeaderName = Field("X-API-Key", description="Header that carries the key.")
+    keys: list[Text] = Field([], description="Keys that are let in: references such as ${API_KEY_1}.")
+    key_metadata: Any = planned("Names, permissions and rates of keys.")
+    secret: str | None = planned("Secret of signed tokens.")
+    algorithm: str | None = planned("Algorithm of signed tokens.")
+    audience: str | None = planned("Audience of signed tokens.")
+    issuer: str | None = planned("Issuer of signed tokens.")
+    required_claims: list[str] | None = planned("Claims that a token must have.")
+
+
+class Compression(StrictModel):
+    """Compression of responses."""
+
+    enabled: bool | None = Field(None, description="Compress.")
+    algorithm: str | None = Field(None, description="gzip.")
+    min_size: int | None = Field(None, ge=0, description="Smallest response that is compressed, in bytes.")
+
+
+class Cdn(StrictModel):
+    """A content delivery network in front of the server."""
+
+    enabled: bool | None = Field(None, description="Use it.")
+    provider: str | None = Field(None, description="Which one.")
+    cache_static: bool | None = Field(None, description="Let it keep static files.")
+
+
+class Tool(StrictModel):
+    """A pipeline offered to clients under a name, with typed parameters."""
+
+    name: Name = Field(description="Name of the tool.")
+    description: Text = Field(description="What the tool does, for the model or person that chooses it.")
+    pipeline: Name = Field(description="The pipeline that it runs.")
+    parameters: dict[Identifier, ToolParameter] = Field({}, description="What a call may give, by name.")
+    defaults: dict[str, Any] = Field({}, description="Values of parameters that a call does not give.")
+    version: Text = Field("1.0.0", description="Version of the tool.")
+    category: str | None = Field(None, description="Group of tools.")
+    tags: list[str] = Field([], description="Words to find the tool by.")
+    parameter_mapping: dict[str, str] | None = planned("Other names of parameters in the pipeline.")
+    permissions: dict[str, Any] | None = planned("Roles that may call.")
+    rate_limit: dict[str, Any] | None = planned("Calls allowed in a time.")
+    validation: list[Any] | None = planned("Rules over several parameters.")
+    deprecated: Any = planned("Mark the tool as going away.")
+    examples: list[Any] | None = planned("Example calls.")
+    input_schema: dict[str, Any] | None = planned("Parameters as one JSON Schema.")
+
+
+class Mcp(StrictModel):
+    """The server and its tools."""
+
+    enabled: bool = Field(True, description="Offer tools.")
+    transport: Literal["http", "stdio", "sse"] = choice("http", "How clients connect.", planned_values=("stdio", "sse"))
+    host: Text = Field("0.0.0.0", description="Address to listen on.")
+    port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
+    server: ServerInfo = Field(ServerInfo(), description="What the server says about itself.")
+    tools: list[Tool] = Field([], description="The tools; none: search_documents over the pipeline search.")
+    authentication: Authentication | None = Field(None, description="Who may call; none: everybody.")
+    timeout: float = Field(30.0, gt=0, le=3600, description="Deadline of a request, in seconds.")
+    max_request_size: int = Field(10 * MIB, ge=1024, le=1024 * MIB, description="Largest request body, in bytes.")
+    max_concurrent_requests: int = Field(64, ge=1, le=10_000, description="Requests worked on at once, per process.")
+    compression: Compression | None = planned("Compression of responses.")
+    cdn: Cdn | None = planned("A content delivery network.")
+    cors: dict[str, Any] | None = planned("Browsers of other origins.")
+    rate_limiting: dict[str, Any] | None = planned("Requests allowed in a time.")
+    authorization: dict[str, Any] | None = planned("What each caller may do.")
+    tls: dict[str, Any] | None = planned("Encryption of connections.")
+    sse: dict[str, Any] | None = planned("Server-sent events transport.")
+    stdio: dict[str, Any] | None = planned("Standard input and output transport.")
+    logging: dict[str, Any] | None = planned("Logging of the server alone.")
+    metrics: dict[str, Any] | None = planned("Metrics of the server alone.")
+    health: dict[str, Any] | None = planned("Health endpoints.")
+    tracing: dict[str, Any] | None = planned("Traces of requests.")
+    documentation: dict[str, Any] | None = planned("Generated documentation.")
+    webhooks: Any = planned("Calls to other servers.")
+    versioning: dict[str, Any] | None = planned("Several versions of the interface.")
+    transformations: Any = planned("Changes to requests and responses.")
+    auto_generate_tools: Any = planned("Tools made from pipelines.")
+    tools_directory: str | None = planned("Directory of tool files.")
+    auto_discover: bool | None = planned("Find tool files.")
+    tool_groups: Any = planned("Groups of tools.")
+    categories: Any = planned("Categories of tools.")
+    analytics: dict[str, Any] | None = planned("Statistics of use.")

@@ -1,0 +1,249 @@
+"""The `providers` section: which models answer and embed, and where vectors live."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self, TypeVar
+
+from pydantic import (
+    Field,
+    GetJsonSchemaHandler,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, is_planned, planned
+from sibyl_runtime.workspace.text import CollectionName, Name, Text, refers_to_environment
+
+_EXTRACTIVE_FIELDS = frozenset({"kind", "model", "max_tokens"})
+_HNSW_FIELDS = ("hnsw_m", "hnsw_ef_construction", "hnsw_ef_search")
+_IVFFLAT_FIELDS = ("lists", "probes")
+_PGVECTOR_INDEXES = ("auto", "hnsw", "ivfflat", "none")
+
+
+class RateLimit(StrictModel):
+    """How much of a provider's quota a workspace may use."""
+
+    requests_per_minute: int | None = Field(None, ge=1, description="Requests a minute.")
+    tokens_per_minute: int | None = Field(None, ge=1, description="Tokens a minute.")
+
+
+class LlmProvider(StrictModel):
+    """One language model. `extractive` needs no key: it answers with the best sentences of the retrieved chunks."""
+
+    kind: Literal["openai", "extractive", "anthropic", "ollama", "mock"] = choice(
+        ..., "How the model is reached.", planned_values=("anthropic", "ollama", "mock")
+    )
+    model: Text | None = Field(None, description="The model's name; required for kind openai.")
+    api_key: Text | None = Field(None, description="Key of the provider: a reference such as ${OPENAI_API_KEY}.")
+    base_url: Text | None = Field(None, description="Address of an OpenAI-compatible server; none: OpenAI's own.")
+    temperature: float | None = Field(None, ge=0, le=2, description="Randomness of sampling.")
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000, description="Longest answer, in tokens.")
+    top_p: float | None = Field(None, gt=0, le=1, description="Share of probability mass to sample from.")
+    frequency_penalty: float | None = Field(None, ge=-2, le=2, description="Penalty for repeated tokens.")
+    presence_penalty: float | None = Field(None, ge=-2, le=2, description="Penalty for tokens already used.")
+    timeout: float = Field(60.0, gt=0, le=3600, description="Longest wait for one answer, in seconds.")
+    max_retries: int = Field(2, ge=0, le=10, description="Retries of a failed request.")
+    max_connections: int = Field(100, ge=1, le=10_000, description="Connections kept to the provider.")
+    keep_alive: bool = Field(True, description="Reuse connections.")
+    rate_limit: RateLimit | None = planned("Quota of the provider.")
+    retry_delay: float | None = planned("First wait before a retry, in seconds.")
+    exponential_backoff: bool | None = planned("Double the wait with each retry.")
+    num_ctx: int | None = planned("Context length of an ollama model.")
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        if self.kind == "openai" and self.model is None:
+            fail_field("model", "is required for kind openai; name the model to use")
+        if self.kind == "extractive":
+            for name in type(self).model_fields:
+                if (
+                    name in self.model_fields_set
+                    and name not in _EXTRACTIVE_FIELDS
+                    and not is_planned(type(self).model_fields[name])
+                ):
+                    fail_field(name, "has no effect with kind extractive; remove it")
+        return self
+
+
+class EmbeddingProvider(StrictModel):
+    """The model that turns text into vectors."""
+
+    kind: Literal["sentence-transformer", "openai", "fastembed", "mock"] = choice(
+        "sentence-transformer", "How the model is run.", planned_values=("openai", "fastembed", "mock")
+    )
+    model: Text = Field("all-MiniLM-L6-v2", description="Name of the model, or path of its directory.")
+    device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where it runs; cuda and mps need backend torch.")
+    backend: Literal["onnx", "torch"] = Field(
+        "onnx", description="What runs it: onnxruntime, or sentence-transformers."
+    )
+    precision: Literal["auto", "int8", "fp32"] = Field(
+        "auto", description="Arithmetic of backend onnx; auto takes int8 where the processor is fast at it."
+    )
+    batch_size: int = Field(64, ge=1, le=4096, description="Texts per run of the model.")
+    max_seq_length: int | None = Field(None, ge=8, le=32_768, description="Longest text, in tokens; none: the model's.")
+    normalize: bool = choice(True, "Scale vectors to unit length.", planned_values=(False,))
+    max_concurrent: int | None = planned("Batches at once.")
+    cache_dir: str | None = planned("Where downloaded models are kept.")
+    dimensions: int | None = planned("Length to which a remote model shortens its vectors.")
+    api_key: str | None = planned("Key of a remote provider.")
+    base_url: str | None = planned("Address of a remote provider.")
+    timeout: float | None = planned("Longest wait for a remote provider, in seconds.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _canonical_kind(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get("kind") in ("sentence_transformer", "sentence-transformers"):
+            return {**data, "kind": "sentence-transformer"}
+        return data
+
+    @model_validator(mode="after")
+    def _precision_is_for_onnx(self) -> Self:
+        if self.backend == "torch" and self.precision != "auto":
+            fail_field("precision", "has no effect with backend torch; remove it")
+        return self
+
+
+class HnswConfig(StrictModel):
+    """Index settings of a qdrant collection."""
+
+    m: int | None = Field(None, ge=2, description="Links per node.")
+    ef_construct: int | None = Field(None, ge=4, description="Candidates considered while building.")
+
+
+class VectorStoreProvider(StrictModel):
+    """One vector store. Without `dsn`, the runtime starts an embedded PostgreSQL of its own."""
+
+    kind: Literal["pgvector", "faiss", "duckdb", "qdrant"] = choice(
+        "pgvector", "What stores the vectors.", planned_values=("faiss", "duckdb", "qdrant")
+    )
+    dsn: Text | None = Field(None, description="postgresql://... or a reference such as ${DATABASE_URL}. Alias: url.")
+    collection_name: CollectionName = Field("documents", description="Prefix of the tables of this collection.")
+    distance_metric: Literal["cosine", "euclidean", "dot_product"] = Field("cosine", description="How nearness counts.")
+    dimension: int | None = Field(None, ge=1, le=4000, description="Length of the vectors; none: the model's.")
+    pool_size: int = Field(4, ge=1, le=1000, description="Connections kept open, per runtime process.")
+    max_overflow: int = Field(4, ge=0, le=1000, description="Connections above pool_size under load.")
+    pool_timeout: float = Field(2.0, gt=0, le=300, description="Longest wait for a connection, in seconds.")
+    pool_recycle: float = Field(3600.0, ge=1, description="Age at which a connection is replaced, in seconds.")
+    pool_pre_ping: bool = Field(False, description="Test each connection before use.")
+    index_type: Text = Field("auto", description="pgvector: auto, hnsw, ivfflat or none. auto follows the row count.")
+    create_index: bool = Field(True, description="Build the index; false leaves it to the database's owner.")
+    hnsw_m: int = Field(16, ge=2, le=100, description="Links per node of the HNSW graph.")
+    hnsw_ef_construction: int = Field(64, ge=4, le=1000, description="Candidates while building; at least 2 x hnsw_m.")
+    hnsw_ef_search: int = Field(40, ge=1, le=1000, description="Candidates while searching; lower is faster.")
+    lists: int | None = Field(None, ge=1, le=32_768, description="Cells of an ivfflat index; none: from the row count.")
+    probes: int | None = Field(None, ge=1, le=32_768, description="Cells that a search of ivfflat visits.")
+    timeout: float = Field(30.0, gt=0, le=3600, description="Longest statement, in seconds.")
+    nprobe: int | None = planned("Cells that a search of a FAISS index visits.")
+    metric: str | None = planned("Distance of a FAISS index.")
+    index_path: str | None = planned("File of a FAISS index.")
+    on_disk: bool | None = planned("Keep qdrant vectors on disk.")
+    encryption: dict[str, Any] | None = planned("Encryption at rest.")
+    api_key: str | None = planned("Key of a qdrant server.")
+    hnsw_config: HnswConfig | None = planned("Index settings of qdrant.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _url_is_dsn(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or "url" not in data:
+            return data
+        if "dsn" in data:
+            fail_field("url", "means the same as dsn; keep one of them")
+        return {("dsn" if key == "url" else key): value for key, value in data.items()}
+
+    @model_validator(mode="after")
+    def _fits_its_index(self) -> Self:
+        if self.kind != "pgvector":
+            return self
+        if self.index_type not in _PGVECTOR_INDEXES and not refers_to_environment(self.index_type):
+            fail_field("index_type", f'found "{self.index_type}"; allowed for pgvector: {", ".join(_PGVECTOR_INDEXES)}')
+        if self.hnsw_ef_construction < 2 * self.hnsw_m:
+            fail_field(
+                "hnsw_ef_construction",
+                f"must be at least 2 x hnsw_m = {2 * self.hnsw_m}, found {self.hnsw_ef_construction}",
+            )
+        self._index_fields_have_effect()
+        self._dsn_is_postgresql()
+        return self
+
+    def _index_fields_have_effect(self) -> None:
+        idle = {"hnsw": _IVFFLAT_FIELDS, "ivfflat": _HNSW_FIELDS, "none": _HNSW_FIELDS + _IVFFLAT_FIELDS}
+        for name in idle.get(self.index_type, ()):
+            if name in self.model_fields_set:
+                fail_field(name, f"has no effect with index_type {self.index_type}; remove it")
+
+    def _dsn_is_postgresql(self) -> None:
+        if self.dsn is None or refers_to_environment(self.dsn):
+            return
+        if not self.dsn.startswith(("postgresql://", "postgres://")) and "=" not in self.dsn:
+            fail_field("dsn", "must start with postgresql:// (what it holds is not shown here)")
+
+
+class ReplicaProvider(StrictModel):
+    """A read replica of the store beside it."""
+
+    dsn: Text = Field(description="postgresql://... of the replica.")
+
+
+class VectorStores(StrictModel):
+    """The `vector_store` map: named stores, and beside them two keys that are settings of the map itself."""
+
+    named: dict[Name, VectorStoreProvider] = Field({}, description="Stores by name.")
+    replicas: list[ReplicaProvider] | None = planned("Read replicas of the store.")
+    read_strategy: Literal["round_robin", "random", "least_loaded"] | None = planned("How reads choose a replica.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_names_from_settings(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        settings = {key: data[key] for key in ("replicas", "read_strategy") if key in data}
+        return {"named": {key: value for key, value in data.items() if key not in settings}, **settings}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of the map as documents have it: two keys of its own, and stores under any other name."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        named = schema.get("properties", {}).pop("named", {})
+        schema["additionalProperties"] = named.get("additionalProperties", True)
+        return schema
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        held: dict[str, Any] = handler(self)
+        named: dict[str, Any] = held.pop("named", {})
+        return {**named, **held}
+
+    @property
+    def default(self) -> tuple[str, VectorStoreProvider]:
+        """The store that is used: see `default_provider`."""
+        return default_provider(self.named, VectorStoreProvider())
+
+
+class Providers(StrictModel):
+    """Models and stores by name. Each kind has a default: the key `default`, `primary` or `main`, or the only one."""
+
+    llm: dict[Name, LlmProvider] = Field({}, description="Language models by name.")
+    embedding: dict[Name, EmbeddingProvider] = Field({}, description="Embedding models by name.")
+    vector_store: VectorStores = Field(VectorStores(), description="Vector stores by name.")
+    document_sources: dict[str, Any] | None = planned("Named places that documents come from.")
+    sql: dict[str, Any] | None = planned("SQL databases.")
+    mcp: dict[str, Any] | None = planned("Other MCP servers.")
+
+
+DEFAULT_NAMES = ("default", "primary", "main")
+P = TypeVar("P")
+
+
+def default_provider(providers: dict[str, P], otherwise: P) -> tuple[str, P]:
+    """The provider that a step without `provider` uses, and its name; `otherwise` under `default` when there is none.
+
+    The key `default`, `primary` or `main` in this order, else the only one, else the first by name: YAML order does
+    not survive a cluster.
+    """
+    if not providers:
+        return "default", otherwise
+    name = next((name for name in DEFAULT_NAMES if name in providers), min(providers))
+    return name, providers[name]

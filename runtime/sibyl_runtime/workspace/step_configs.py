@@ -1,0 +1,195 @@
+"""The settings of every technique that the contract knows the keys of: one model per technique.
+
+The runtime's techniques take these models as they are, so what a document may say and what a technique reads cannot
+drift apart.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
+from sibyl_runtime.workspace.text import Name, Text
+
+MIB = 1024 * 1024
+
+DEFAULT_PROMPT = (
+    "Answer the question from the context below, and from nothing else. "
+    "If the context does not hold the answer, say so.\n\nContext:\n{context}\n\nQuestion: {query}\nAnswer:"
+)
+
+_PLACEHOLDERS = frozenset({"query", "context"})
+_JINJA = re.compile(r"\{\{|\{%")
+
+
+def _one_spelling(aliases: dict[str, str]) -> BeforeValidator:
+    def spell(value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        written = value.replace("-", "_")
+        return aliases.get(written, written)
+
+    return BeforeValidator(spell)
+
+
+def _flat(filters: dict[str, Any]) -> dict[str, Any]:
+    for name, value in filters.items():
+        if not isinstance(value, str | int | float | bool):
+            raise PydanticCustomError(
+                "text_rule", "{name} must be text, a number, true or false", {"name": name, "allowed": "flat"}
+            )
+    return filters
+
+
+def is_template(text: str) -> bool:
+    """True when `text` is a Jinja template, which this version does not fill in."""
+    return _JINJA.search(text) is not None
+
+
+class StepConfig(StrictModel):
+    """Base of the settings of a technique."""
+
+
+class LoadDocumentsConfig(StepConfig):
+    """Settings of `data.load_documents`."""
+
+    path: Text | None = Field(None, description="File or directory to read.")
+    pattern: Text = Field("**/*", description="Which files of a directory: a glob.")
+    streaming: bool = Field(True, description="Pass documents on in batches; false: load all before the next step.")
+    chunk_size: int = Field(100, ge=1, le=100_000, description="Documents per batch.")
+    max_file_size: int = Field(50 * MIB, ge=1, description="Largest file that is read, in bytes.")
+    encoding: Text = Field("utf-8", description="Encoding of text files.")
+    source: Text | None = Field(None, description="Name of this load; documents of it that are gone get removed.")
+    id_field: Text = Field("id", description="Key of the id in JSON lines.")
+    text_field: Text = Field("text", description="Key of the text in JSON lines.")
+    title_field: Text = Field("title", description="Key of the title in JSON lines.")
+
+
+_CHUNKINGS = {"fixed_size": "fixed", "markdown_chunking": "markdown", "sql_chunking": "sql"}
+
+
+class ChunkingConfig(StepConfig):
+    """Settings of `rag.chunking`."""
+
+    subtechnique: Annotated[
+        Literal["markdown", "fixed", "recursive", "semantic", "code", "sql"], _one_spelling(_CHUNKINGS)
+    ] = choice("markdown", "Where chunks end.", planned_values=("recursive", "semantic", "code", "sql"))
+    chunk_size: int = Field(256, ge=16, le=8192, description="Longest chunk, in tokens of the embedding model.")
+    chunk_overlap: int = Field(32, ge=0, le=8191, description="Tokens that a chunk repeats of the one before it.")
+    batch_size: int = Field(100, ge=1, le=100_000, description="Documents per batch.")
+
+    @model_validator(mode="after")
+    def _overlap_is_smaller(self) -> Self:
+        if self.chunk_overlap >= self.chunk_size:
+            if "chunk_overlap" in self.model_fields_set:
+                fail_field("chunk_overlap", f"must be below chunk_size ({self.chunk_size}), found {self.chunk_overlap}")
+            fail_field("chunk_size", f"must be above chunk_overlap ({self.chunk_overlap}), found {self.chunk_size}")
+        return self
+
+
+class EmbeddingConfig(StepConfig):
+    """Settings of `rag.embedding`."""
+
+    subtechnique: Annotated[Literal["batch", "streaming"], _one_spelling({"sentence_transformer": "batch"})] = choice(
+        "batch", "How texts reach the model.", planned_values=("streaming",)
+    )
+    batch_size: int = Field(64, ge=1, le=4096, description="Chunks embedded at once.")
+    provider: Name | None = Field(None, description="Which of providers.embedding; none: the default.")
+    max_concurrent: int | None = planned("Batches at once.")
+    workers: int | None = planned("Processes that embed.")
+    clear_cache_after_batch: bool | None = planned("Free memory after each batch.")
+
+
+class StoreVectorsConfig(StepConfig):
+    """Settings of `data.store_vectors`."""
+
+    provider: Name | None = Field(None, description="Which of providers.vector_store; none: the default.")
+
+
+_RETRIEVALS = {"semantic_search": "similarity"}
+
+
+class RetrievalConfig(StepConfig):
+    """Settings of `rag.retrieval`."""
+
+    subtechnique: Annotated[Literal["similarity", "mmr", "diversity", "contextual"], _one_spelling(_RETRIEVALS)] = (
+        choice("similarity", "How chunks are chosen.", planned_values=("mmr", "diversity", "contextual"))
+    )
+    top_k: int = Field(5, ge=1, le=1000, description="Chunks to return.")
+    similarity_threshold: float | None = Field(None, ge=-1, le=1, description="Drop chunks below this similarity.")
+    filters: Annotated[dict[str, Any], AfterValidator(_flat)] = Field(
+        {}, description="Metadata that chunks must have: name and value, compared for equality."
+    )
+    provider: Name | None = Field(None, description="Which of providers.vector_store; none: the default.")
+
+
+_GENERATIONS = {"basic_generation": "standard"}
+_GENERATION_KINDS = Literal[
+    "standard", "streaming", "structured", "chat", "instruct", "chain_of_thought", "react", "tree_of_thought",
+    "self_consistency",
+]  # fmt: skip
+
+
+class GenerationConfig(StepConfig):
+    """Settings of `ai_generation.generation`. What is None here is taken from the provider."""
+
+    subtechnique: Annotated[_GENERATION_KINDS, _one_spelling(_GENERATIONS)] = choice(
+        "standard",
+        "How the answer is made.",
+        planned_values=(
+            "streaming", "structured", "chat", "instruct", "chain_of_thought", "react", "tree_of_thought",
+            "self_consistency",
+        ),
+    )  # fmt: skip
+    provider: Text | None = Field(None, description="Which of providers.llm; none: the default.")
+    max_tokens: int | None = Field(None, ge=1, le=1_000_000, description="Longest answer, in tokens.")
+    temperature: float | None = Field(None, ge=0, le=2, description="Randomness of sampling.")
+    stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(
+        [], max_length=16, description="Texts at which the answer ends."
+    )
+    prompt: Text = Field(DEFAULT_PROMPT, description="Prompt, with {query} and {context} where they belong.")
+    system_prompt: Text | None = Field(None, description="What the model is told before the prompt.")
+    chunk_size: int | None = planned("Tokens per part of a streamed answer.")
+
+    @model_validator(mode="after")
+    def _prompt_can_be_filled(self) -> Self:
+        try:
+            names = {name for _, name, _, _ in string.Formatter().parse(self.prompt) if name is not None}
+        except ValueError as error:
+            fail_field("prompt", f"cannot be filled in: {error}; write {{{{ and }}}} for braces")
+        for name in sorted(names - _PLACEHOLDERS):
+            fail_field("prompt", f"has no value for {{{name}}}; allowed: {{query}}, {{context}}, {{{{ for a brace")
+        if "query" not in names:
+            fail_field("prompt", "must hold {query}, else the model never sees the question")
+        return self
+
+
+class RerankingConfig(StepConfig):
+    """Settings of `rag.reranking`."""
+
+    subtechnique: str | None = Field(None, description="How chunks are compared.")
+    model: str | None = Field(None, description="Model that compares.")
+    top_k: int | None = Field(None, ge=1, le=1000, description="Chunks to keep.")
+
+
+class QueryClassifierConfig(StepConfig):
+    """Settings of `infrastructure.query_classifier`."""
+
+    complexity_threshold: float | None = Field(None, ge=0, le=1, description="From where a query is complex.")
+
+
+class CacheWarmingConfig(StepConfig):
+    """Settings of `infrastructure.cache_warming`."""
+
+    queries: list[str] | None = Field(None, description="Queries to ask ahead of users.")
+
+
+class AnyConfig(StepConfig):
+    """Settings of a technique that is known by name only."""
+
+    model_config = ConfigDict(extra="allow")

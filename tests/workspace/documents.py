@@ -1,0 +1,229 @@
+"""Documents that the tests of the contract share: one that uses everything available, and ways to change it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+from sibyl_runtime.workspace import Problem, Workspace, WorkspaceInvalid, parse_workspace
+
+Path = tuple[str | int, ...]
+
+FULL: dict[str, Any] = {
+    "name": "handbook",
+    "description": "Answers from the staff handbook.",
+    "version": "1.2",
+    "author": "Platform team",
+    "tags": ["internal"],
+    "providers": {
+        "llm": {
+            "primary": {
+                "kind": "openai",
+                "model": "gpt-4o-mini",
+                "api_key": "${OPENAI_API_KEY:-none}",
+                "base_url": "http://localhost:1234/v1",
+                "temperature": 0.2,
+                "max_tokens": 600,
+                "top_p": 0.9,
+                "frequency_penalty": 0.1,
+                "presence_penalty": 0.1,
+                "timeout": 20,
+                "max_retries": 3,
+                "max_connections": 50,
+                "keep_alive": True,
+            },
+            "plain": {"kind": "extractive", "max_tokens": 200},
+        },
+        "embedding": {
+            "default": {
+                "kind": "sentence-transformer",
+                "model": "all-MiniLM-L6-v2",
+                "device": "cpu",
+                "backend": "onnx",
+                "precision": "int8",
+                "batch_size": 32,
+                "max_seq_length": 256,
+                "normalize": True,
+            }
+        },
+        "vector_store": {
+            "main": {
+                "kind": "pgvector",
+                "dsn": "${DATABASE_URL:-postgresql://localhost/sibyl}",
+                "collection_name": "handbook",
+                "distance_metric": "cosine",
+                "dimension": 384,
+                "pool_size": 8,
+                "max_overflow": 2,
+                "pool_timeout": 1.5,
+                "pool_recycle": 1800,
+                "pool_pre_ping": True,
+                "index_type": "hnsw",
+                "create_index": True,
+                "hnsw_m": 12,
+                "hnsw_ef_construction": 100,
+                "hnsw_ef_search": 80,
+                "timeout": 10,
+            }
+        },
+    },
+    "shops": {
+        "rag": {
+            "enabled": True,
+            "config": {"chunk_size": 300},
+            "techniques": {"retrieval": {"similarity_threshold": 0.1}},
+        },
+        "infrastructure": {
+            "config": {
+                "caching": {
+                    "enabled": True,
+                    "backend": "memory",
+                    "ttl": 600,
+                    "cache_generations": True,
+                    "memory": {"enabled": True, "max_size": 500, "ttl": 60},
+                    "redis": {"enabled": True, "url": "redis://localhost:6379/0", "ttl": 120},
+                }
+            }
+        },
+    },
+    "pipelines": {
+        "search": {
+            "shop": "rag",
+            "description": "Find and answer.",
+            "timeout_s": 20,
+            "parameters": {"language": {"type": "string", "default": "en"}},
+            "steps": [
+                {"use": "retrieval", "config": {"top_k": "${top_k}", "filters": {"language": "${language}"}}},
+                {
+                    "use": "ai_generation.generation",
+                    "name": "answer",
+                    "condition": "${retrieval.count} > 0 and ${language} == 'en'",
+                    "config": {
+                        "provider": "primary",
+                        "max_tokens": 400,
+                        "temperature": 0.1,
+                        "stop_sequences": ["\n\n"],
+                        "prompt": "In ${language}: {context} {query}",
+                        "system_prompt": "Be brief.",
+                    },
+                },
+            ],
+        },
+        "load": {
+            "steps": [
+                {
+                    "use": "data.load_documents",
+                    "config": {"path": "docs", "pattern": "**/*.md", "streaming": True, "chunk_size": 10},
+                },
+                {"use": "rag.chunking", "config": {"subtechnique": "fixed", "chunk_overlap": 20, "batch_size": 50}},
+                {"use": "rag.embedding", "config": {"batch_size": 16, "provider": "default"}},
+                {"use": "data.store_vectors", "config": {"provider": "main"}},
+            ]
+        },
+    },
+    "mcp": {
+        "enabled": True,
+        "transport": "http",
+        "host": "127.0.0.1",
+        "port": 8100,
+        "server": {"name": "handbook", "version": "3", "description": "The handbook."},
+        "timeout": 25,
+        "max_request_size": 1048576,
+        "max_concurrent_requests": 16,
+        "authentication": {"type": "api_key", "header": "X-API-Key", "keys": ["${API_KEY:-local}"]},
+        "tools": [
+            {
+                "name": "search_documents",
+                "description": "Ask the handbook.",
+                "pipeline": "search",
+                "version": "2.0.0",
+                "category": "search",
+                "tags": ["rag"],
+                "defaults": {"top_k": 5},
+                "parameters": {
+                    "query": {
+                        "type": "string",
+                        "description": "The question.",
+                        "required": True,
+                        "minLength": 2,
+                        "maxLength": 500,
+                        "pattern": "\\w",
+                    },
+                    "top_k": {"type": "integer", "minimum": 1, "maximum": 50},
+                    "language": {"type": "string", "enum": ["en", "de"]},
+                },
+            }
+        ],
+    },
+    "observability": {
+        "kpis": [
+            {"name": "p95_latency", "metric": "sibyl_mcp_tool_duration_seconds", "target": 2.0, "percentile": 0.95},
+            {"name": "availability", "threshold": 0.999, "window": "30d"},
+        ],
+        "logging": {"level": "info", "format": "json"},
+        "metrics": {"enabled": True, "port": 9190},
+    },
+}
+
+
+def full() -> dict[str, Any]:
+    """A copy of FULL to change."""
+    return copy.deepcopy(FULL)
+
+
+def at(document: Any, path: Path) -> Any:
+    """The value at `path`."""
+    for part in path:
+        document = document[part]
+    return document
+
+
+def changed(document: dict[str, Any], path: Path, value: Any) -> dict[str, Any]:
+    """A copy of `document` with `value` at `path`; mappings on the way are made."""
+    copied = copy.deepcopy(document)
+    inner: Any = copied
+    for part in path[:-1]:
+        inner = inner.setdefault(part, {}) if isinstance(inner, dict) else inner[part]
+    inner[path[-1]] = value
+    return copied
+
+
+def leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
+    """Every value that is neither a filled mapping nor a filled list."""
+    if isinstance(value, dict) and value:
+        for key, inner in value.items():
+            yield from leaves(inner, (*path, key))
+    elif isinstance(value, list) and value:
+        for index, inner in enumerate(value):
+            yield from leaves(inner, (*path, index))
+    else:
+        yield path, value
+
+
+def mappings(value: Any, path: Path = ()) -> Iterator[Path]:
+    """The place of every mapping."""
+    if isinstance(value, dict):
+        yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from mappings(inner, (*path, key))
+
+
+def problems_of(raw: dict[str, Any], **options: Any) -> list[str]:
+    """Each problem of the document as `path: message`; none when it is valid."""
+    return [f"{problem.path}: {problem.message}" for problem in problem_list(raw, **options)]
+
+
+def problem_list(raw: dict[str, Any], **options: Any) -> tuple[Problem, ...]:
+    """The problems of the document; none when it is valid."""
+    try:
+        parse_workspace(raw, **options)
+    except WorkspaceInvalid as error:
+        return error.problems
+    return ()
+
+
+def valid(raw: dict[str, Any], **options: Any) -> Workspace:
+    """The workspace, which must be valid."""
+    return parse_workspace(raw, **options)
