@@ -1,0 +1,65 @@
+"""Which cache a workspace asks for, and memory in front of Redis when it asks for both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sibyl_runtime.cache.memory import MemoryCache
+from sibyl_runtime.cache.protocol import AnswerCache, LevelStats
+from sibyl_runtime.cache.redis import RedisCache
+from sibyl_runtime.errors import StartupError
+from sibyl_runtime.workspace import Caching
+
+
+class LayeredCache:
+    """Levels from near to far. A hit in a far one fills the nearer ones; a value goes into all."""
+
+    def __init__(self, levels: Sequence[AnswerCache]) -> None:
+        self._levels = tuple(levels)
+
+    async def get(self, key: str) -> bytes | None:
+        """The value from the nearest level that has it."""
+        for position, level in enumerate(self._levels):
+            value = await level.get(key)
+            if value is not None:
+                for nearer in self._levels[:position]:
+                    await nearer.set(key, value)
+                return value
+        return None
+
+    async def set(self, key: str, value: bytes) -> None:
+        """Keep the value in every level."""
+        for level in self._levels:
+            await level.set(key, value)
+
+    def stats(self) -> dict[str, LevelStats]:
+        """Counts of every level."""
+        return {name: stats for level in self._levels for name, stats in level.stats().items()}
+
+    async def close(self) -> None:
+        """Close every level."""
+        for level in self._levels:
+            await level.close()
+
+
+def open_cache(caching: Caching, *, namespace: str) -> AnswerCache | None:
+    """The cache of answers that `caching` describes; None when it describes none.
+
+    `namespace` keeps workspaces apart that share a Redis. Needs no Redis to be up. Raises StartupError for a Redis
+    level without a usable url.
+    """
+    if not caching.enabled or not caching.cache_generations:
+        return None
+    levels: list[AnswerCache] = []
+    if (memory := caching.memory_level) is not None:
+        levels.append(MemoryCache(max_size=memory.max_size, ttl=memory.ttl))
+    if (redis := caching.redis_level) is not None:
+        if redis.url is None:
+            raise StartupError(
+                "the Redis level of the cache is on, and `shops.infrastructure.config.caching.redis.url` is not set: "
+                "set it, for example to ${REDIS_URL}, or set redis.enabled: false"
+            )
+        levels.append(RedisCache(redis.url, namespace=namespace, ttl=redis.ttl))
+    if len(levels) > 1:
+        return LayeredCache(levels)
+    return levels[0] if levels else None

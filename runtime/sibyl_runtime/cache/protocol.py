@@ -1,0 +1,43 @@
+"""The seam between whoever answers questions and wherever answers are kept."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class LevelStats:
+    """Counts since the start. `entries` is None where the level cannot tell; `errors` were treated as misses."""
+
+    hits: int
+    misses: int
+    entries: int | None = None
+    errors: int = 0
+
+
+class AnswerCache(Protocol):
+    """Keeps bytes under keys made by `answer_key`. No method raises for a fault of the cache: a fault is a miss."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None."""
+
+    async def set(self, key: str, value: bytes) -> None:
+        """Keep the value for the level's ttl."""
+
+    def stats(self) -> dict[str, LevelStats]:
+        """By level: `memory`, `redis`."""
+
+    async def close(self) -> None:
+        """Release connections."""
+
+
+JITTER = 0.1
+Jitter = Callable[[float], float]
+
+
+def spread(ttl: float) -> float:
+    """`ttl` +-10 %: entries that were made together must not expire together."""
+    return ttl * random.uniform(1 - JITTER, 1 + JITTER)

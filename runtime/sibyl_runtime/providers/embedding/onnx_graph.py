@@ -1,0 +1,186 @@
+"""Builds the ONNX graph of a BERT encoder from its own weights, so that serving needs neither torch nor a download.
+
+The graph ends in pooling over the mask and L2 normalisation: what comes out is the unit vector itself. What never
+changes is folded into the weights: the embedding of token type 0, and query, key and value as one matrix product.
+`MultiHeadAttention` is onnxruntime's own operator: it never holds the full score matrix, which halves the memory of a
+batch. Only `build` imports this module, in a process of its own: `onnx` costs memory that a serving process should
+not hold.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from sibyl_runtime.providers.embedding.encoder import ATTENTION_MASK, EMBEDDINGS, INPUT_IDS
+from sibyl_runtime.providers.embedding.model_files import ACTIVATIONS, EncoderShape
+from sibyl_runtime.providers.protocols import Vectors
+
+OPSET = 20
+IR_VERSION = 10
+CONTRIB_DOMAIN = "com.microsoft"
+
+# Weights, and activations of one token, that share a scale.
+BLOCK = 64
+INT8_RANGE = 127
+INT8_ZERO_POINT = 128
+
+
+def build_graph(weights: Mapping[str, Vectors], shape: EncoderShape, *, int8: bool) -> onnx.ModelProto:
+    """input_ids, attention_mask (int64, batch x tokens) -> embeddings (float32, batch x hidden, unit length).
+
+    `weights` carries BERT's tensor names without a model prefix. Raises KeyError for a tensor that is missing.
+    """
+    graph = _Graph()
+    hidden = _embed(graph, weights, shape, int8=int8)
+    mask = graph.node("Cast", [ATTENTION_MASK], to=TensorProto.INT32)
+    for number in range(shape.layers):
+        hidden = _layer(graph, _Layer(weights, f"encoder.layer.{number}.", shape, int8), hidden, mask)
+    pooled = _pool_mean(graph, hidden) if shape.pooling == "mean" else _pool_first(graph, hidden)
+    graph.node("LpNormalization", [pooled], output=EMBEDDINGS, axis=-1, p=2)
+    return graph.model(shape.hidden)
+
+
+class _Graph:
+    """Nodes and constants under construction, every value named by its position."""
+
+    def __init__(self) -> None:
+        self._nodes: list[onnx.NodeProto] = []
+        self._constants: list[onnx.TensorProto] = []
+
+    def nodes(self, operator: str, inputs: list[str], outputs: int, **attributes: object) -> list[str]:
+        """Add an operator with several outputs; the names of its outputs."""
+        name = f"{operator}_{len(self._nodes)}"
+        results = [f"{name}_{index}" for index in range(outputs)]
+        self._nodes.append(helper.make_node(operator, inputs, results, name=name, **attributes))
+        return results
+
+    def node(self, operator: str, inputs: list[str], *, output: str | None = None, **attributes: object) -> str:
+        """Add an operator with one output; the name of that output."""
+        [result] = self.nodes(operator, inputs, 1, **attributes)
+        if output is not None:
+            self._nodes[-1].output[0] = output
+        return output or result
+
+    def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
+        name = f"constant_{len(self._constants)}"
+        array = np.asarray(values, dtype=dtype, order="C")
+        self._constants.append(numpy_helper.from_array(array, name))
+        return name
+
+    def model(self, hidden: int) -> onnx.ModelProto:
+        ids = helper.make_tensor_value_info(INPUT_IDS, TensorProto.INT64, ["batch", "tokens"])
+        mask = helper.make_tensor_value_info(ATTENTION_MASK, TensorProto.INT64, ["batch", "tokens"])
+        out = helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, ["batch", hidden])
+        graph = helper.make_graph(self._nodes, "encoder", [ids, mask], [out], initializer=self._constants)
+        opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB_DOMAIN, 1)]
+        return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
+
+
+@dataclass(frozen=True)
+class _Layer:
+    weights: Mapping[str, Vectors]
+    prefix: str
+    shape: EncoderShape
+    int8: bool
+
+    def tensor(self, name: str) -> Vectors:
+        return self.weights[self.prefix + name]
+
+
+def _embed(graph: _Graph, weights: Mapping[str, Vectors], shape: EncoderShape, *, int8: bool) -> str:
+    table = weights["embeddings.word_embeddings.weight"]
+    words = _gather_int8(graph, table) if int8 else graph.node("Gather", [graph.constant(table), INPUT_IDS])
+    type_zero = weights["embeddings.token_type_embeddings.weight"][0]
+    places = weights["embeddings.position_embeddings.weight"][shape.position_offset :] + type_zero
+    tokens = graph.node("Shape", [INPUT_IDS], start=1, end=2)
+    start, axis = graph.constant([0], np.int64), graph.constant([0], np.int64)
+    positions = graph.node("Slice", [graph.constant(places), start, tokens, axis])
+    summed = graph.node("Add", [words, positions])
+    return _layer_norm(graph, summed, weights, "embeddings.", shape)
+
+
+def _gather_int8(graph: _Graph, table: Vectors) -> str:
+    """The word table is most of the model's weight; a scale per word keeps rare words as exact as common ones."""
+    scales = _scales(table, axis=1)
+    rows = graph.node("Gather", [graph.constant(np.round(table / scales), np.int8), INPUT_IDS])
+    scale = graph.node("Gather", [graph.constant(scales), INPUT_IDS])
+    return graph.node("Mul", [graph.node("Cast", [rows], to=TensorProto.FLOAT), scale])
+
+
+def _layer(graph: _Graph, layer: _Layer, hidden: str, mask: str) -> str:
+    attended = _dense(graph, layer, "attention.output.dense", _attention(graph, layer, hidden, mask))
+    hidden = _layer_norm(
+        graph, graph.node("Add", [attended, hidden]), layer.weights, f"{layer.prefix}attention.output.", layer.shape
+    )
+    operator, attributes = ACTIVATIONS[layer.shape.activation]
+    wide = graph.node(operator, [_dense(graph, layer, "intermediate.dense", hidden)], **attributes)
+    narrow = _dense(graph, layer, "output.dense", wide)
+    return _layer_norm(graph, graph.node("Add", [narrow, hidden]), layer.weights, f"{layer.prefix}output.", layer.shape)
+
+
+def _attention(graph: _Graph, layer: _Layer, hidden: str, mask: str) -> str:
+    names = [f"attention.self.{part}" for part in ("query", "key", "value")]
+    weight = np.concatenate([layer.tensor(f"{name}.weight") for name in names])
+    bias = np.concatenate([layer.tensor(f"{name}.bias") for name in names])
+    joined = _product(graph, hidden, weight, bias, int8=layer.int8)
+    query, key, value = graph.nodes("Split", [joined], 3, axis=2, num_outputs=3)
+    inputs = [query, key, value, "", mask]
+    return graph.node("MultiHeadAttention", inputs, domain=CONTRIB_DOMAIN, num_heads=layer.shape.heads)
+
+
+def _dense(graph: _Graph, layer: _Layer, name: str, hidden: str) -> str:
+    return _product(graph, hidden, layer.tensor(f"{name}.weight"), layer.tensor(f"{name}.bias"), int8=layer.int8)
+
+
+def _product(graph: _Graph, hidden: str, weight: Vectors, bias: Vectors, *, int8: bool) -> str:
+    """hidden x weight^T + bias; `weight` as torch keeps it, outputs x inputs."""
+    if int8:
+        return _product_int8(graph, hidden, weight, bias)
+    product = graph.node("MatMul", [hidden, graph.constant(weight.T)])
+    return graph.node("Add", [product, graph.constant(bias)])
+
+
+def _product_int8(graph: _Graph, hidden: str, weight: Vectors, bias: Vectors) -> str:
+    """A scale per block of weights and per block of each token's activations.
+
+    ONNX's own dynamic quantisation has one scale for the activations of a whole batch. It is a fifth faster, has ten
+    times the error, and makes a vector depend on the texts that happen to share its batch.
+    """
+    outputs, inputs = weight.shape
+    blocks = -(-inputs // BLOCK)
+    padded = np.pad(weight, ((0, 0), (0, blocks * BLOCK - inputs))).reshape(outputs, blocks, BLOCK)
+    scales = _scales(padded, axis=2)
+    quantised = graph.constant(np.round(padded / scales) + INT8_ZERO_POINT, np.uint8)
+    names = [hidden, quantised, graph.constant(scales[:, :, 0]), "", "", graph.constant(bias)]
+    sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": BLOCK}
+    # Accuracy level 4 multiplies in int8; the lower levels would unpack the weights to float first.
+    return graph.node("MatMulNBits", names, domain=CONTRIB_DOMAIN, accuracy_level=4, **sizes)
+
+
+def _scales(values: Vectors, *, axis: int) -> Vectors:
+    """What one step of int8 is worth along `axis`; never 0, so that a row of zeros stays zeros."""
+    largest = np.abs(values).max(axis=axis, keepdims=True)
+    return np.where(largest > 0, largest / INT8_RANGE, 1).astype(np.float32)
+
+
+def _layer_norm(graph: _Graph, hidden: str, weights: Mapping[str, Vectors], prefix: str, shape: EncoderShape) -> str:
+    names = [hidden, *(graph.constant(weights[f"{prefix}LayerNorm.{part}"]) for part in ("weight", "bias"))]
+    return graph.node("LayerNormalization", names, axis=-1, epsilon=shape.epsilon)
+
+
+def _pool_mean(graph: _Graph, hidden: str) -> str:
+    mask = graph.node("Cast", [ATTENTION_MASK], to=TensorProto.FLOAT)
+    column = graph.node("Unsqueeze", [mask, graph.constant([2], np.int64)])
+    axis = graph.constant([1], np.int64)
+    total = graph.node("ReduceSum", [graph.node("Mul", [hidden, column]), axis], keepdims=0)
+    return graph.node("Div", [total, graph.node("ReduceSum", [column, axis], keepdims=0)])
+
+
+def _pool_first(graph: _Graph, hidden: str) -> str:
+    return graph.node("Gather", [hidden, graph.constant(0, np.int64)], axis=1)

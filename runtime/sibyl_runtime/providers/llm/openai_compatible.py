@@ -1,0 +1,196 @@
+"""Answers through any server that speaks OpenAI's chat completions API.
+
+Retries are made here and not by the client library, because only here is the request's deadline known: a wait that
+would outlast it is not begun, and the caller gets the reason instead of a timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx2
+import openai
+
+from sibyl_runtime.errors import ProviderError, StartupError
+from sibyl_runtime.providers.llm.citations import cited_positions
+from sibyl_runtime.providers.llm.openai_failures import Identity, deadline, explain, is_transient, retry_after
+from sibyl_runtime.providers.llm.prices import ModelPrice
+from sibyl_runtime.providers.protocols import Generation, GenerationRequest
+
+if TYPE_CHECKING:
+    from sibyl_runtime.workspace import LlmProvider
+
+OPENAI_URL = "https://api.openai.com/v1"
+
+# A server that is there accepts a connection at once; waiting longer only hides that it is not.
+CONNECT_SECONDS = 5.0
+CHECK_SECONDS = 5.0
+FIRST_DELAY = 0.5
+LONGEST_DELAY = 8.0
+
+# Servers without a list of models answer so; they are reachable and did not refuse the key.
+NO_MODEL_LIST = frozenset({404, 405, 501})
+
+
+class OpenAIChatModel:
+    """A `LanguageModel` over HTTP."""
+
+    def __init__(
+        self,
+        name: str,
+        provider: LlmProvider,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Open a client; nothing is sent. Raises StartupError when a key or the model's name is missing."""
+        self._provider = provider
+        self._who = _identity(name, provider)
+        self._price = ModelPrice(self._who.model, self._who.base_url)
+        self._client = _client(self._who, provider)
+        self._sleep, self._clock, self._jitter = sleep, clock, jitter
+
+    @property
+    def name(self) -> str:
+        return self._who.name
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """Send `request.prompt` as one user message.
+
+        Failures that may pass are retried up to `max_retries` times within `request.timeout`. Raises ProviderError,
+        Overloaded for a rate limit or when every connection is busy, DeadlineExceeded.
+        """
+        ends = None if request.timeout is None else self._clock() + request.timeout
+        attempt = 0
+        while True:
+            attempt += 1
+            seconds = self._attempt_seconds(ends)
+            try:
+                return self._read(await self._send(request, seconds), request)
+            except openai.APIError as error:
+                delay = self._delay(error, attempt, ends)
+                if delay is None:
+                    raise explain(error, self._who, attempts=attempt, seconds=seconds) from error
+            await self._sleep(delay)
+
+    async def check(self) -> None:
+        """Ask for the list of models: proves address and key, costs no tokens. Raises as `generate` does."""
+        seconds = min(CHECK_SECONDS, self._provider.timeout)
+        client = self._client.with_options(timeout=_timeout(seconds))
+        try:
+            async with asyncio.timeout(seconds):
+                await client.models.with_raw_response.list()
+        except TimeoutError:
+            raise deadline(self._who, seconds) from None
+        except openai.APIError as error:
+            if isinstance(error, openai.APIStatusError) and error.status_code in NO_MODEL_LIST:
+                return
+            raise explain(error, self._who, attempts=1, seconds=seconds) from error
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _send(self, request: GenerationRequest, seconds: float) -> object:
+        client = self._client.with_options(timeout=_timeout(seconds))
+        try:
+            # The client's timeouts are per read; a server that trickles would outlast them all.
+            async with asyncio.timeout(seconds):
+                return await client.chat.completions.create(**self._arguments(request))
+        except TimeoutError:
+            raise deadline(self._who, seconds) from None
+        except ValueError as error:
+            raise self._not_a_completion() from error
+
+    def _arguments(self, request: GenerationRequest) -> dict[str, Any]:
+        provider = self._provider
+        chosen = {
+            "temperature": provider.temperature if request.temperature is None else request.temperature,
+            self._who.length_parameter: provider.max_tokens if request.max_tokens is None else request.max_tokens,
+            "top_p": provider.top_p,
+            "frequency_penalty": provider.frequency_penalty,
+            "presence_penalty": provider.presence_penalty,
+            "stop": list(request.stop_sequences) or None,
+        }
+        given = {name: value for name, value in chosen.items() if value is not None}
+        return {"model": self._who.model, "messages": [{"role": "user", "content": request.prompt}], **given}
+
+    def _read(self, completion: Any, request: GenerationRequest) -> Generation:
+        """The completion as a Generation. Servers vary, and the client library does not check: nothing is assumed."""
+        try:
+            choice = completion.choices[0]
+            text, reason = choice.message.content, choice.finish_reason or "stop"
+        except (AttributeError, IndexError, TypeError):
+            raise self._not_a_completion() from None
+        if not isinstance(text, str) or not text.strip():
+            raise self._who.error(f"the answer holds no text (finish reason: {reason})")
+        prompt_tokens, cached, completion_tokens = _usage(completion)
+        cost = self._price.cost(prompt_tokens=prompt_tokens, cached_tokens=cached, completion_tokens=completion_tokens)
+        return Generation(
+            text=text.strip(),
+            model=completion.model or self._who.model,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=completion_tokens,
+            finish_reason=reason,
+            cited=cited_positions(text, len(request.passages)),
+            cost_usd=cost if prompt_tokens or completion_tokens else None,
+        )
+
+    def _not_a_completion(self) -> ProviderError:
+        return self._who.error(f"{self._who.host} answers with something that is not a chat completion; check base_url")
+
+    def _attempt_seconds(self, ends: float | None) -> float:
+        if ends is None:
+            return self._provider.timeout
+        return max(0.0, min(self._provider.timeout, ends - self._clock()))
+
+    def _delay(self, error: openai.APIError, attempt: int, ends: float | None) -> float | None:
+        """Seconds to wait before the next attempt; None when there should be none."""
+        if attempt > self._provider.max_retries or not is_transient(error):
+            return None
+        backoff = min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY) * (1 - self._jitter() / 4)
+        asked = retry_after(error)
+        delay = backoff if asked is None else asked
+        left = self._provider.timeout if ends is None else ends - self._clock()
+        return delay if delay < left else None
+
+
+def _identity(name: str, provider: LlmProvider) -> Identity:
+    field = f"providers.llm.{name}"
+    if not provider.model:
+        raise StartupError(f"{field}.model is missing; kind openai needs the name of a model")
+    if not provider.api_key and provider.base_url is None:
+        raise StartupError(f"{field}.api_key is missing; give a key, or the base_url of a server that needs none")
+    if provider.base_url is not None and not provider.base_url.startswith(("http://", "https://")):
+        raise StartupError(f"{field}.base_url must start with http:// or https://")
+    return Identity(name, provider.model, provider.base_url or OPENAI_URL, provider.api_key or "")
+
+
+def _client(who: Identity, provider: LlmProvider) -> openai.AsyncOpenAI:
+    connections = provider.max_connections
+    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections * provider.keep_alive)
+    http = httpx2.AsyncClient(limits=limits, timeout=_timeout(provider.timeout))
+    return openai.AsyncOpenAI(api_key=who.api_key, base_url=who.base_url, max_retries=0, http_client=http)
+
+
+def _timeout(seconds: float) -> httpx2.Timeout:
+    """A little less for getting a connection than for all of it, so that a failure there is told as what it is."""
+    connection = min(0.9 * seconds, CONNECT_SECONDS)
+    return httpx2.Timeout(seconds, connect=connection, pool=connection)
+
+
+def _usage(completion: Any) -> tuple[int, int, int]:
+    """Prompt tokens, how many of them were cached, and completion tokens; zeros where the server does not count."""
+    usage = getattr(completion, "usage", None)
+    details = getattr(usage, "prompt_tokens_details", None)
+    counts = (
+        getattr(usage, "prompt_tokens", 0),
+        getattr(details, "cached_tokens", 0),
+        getattr(usage, "completion_tokens", 0),
+    )
+    prompt, cached, written = (count if isinstance(count, int) else 0 for count in counts)
+    return prompt, cached, written

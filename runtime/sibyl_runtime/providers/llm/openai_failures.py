@@ -1,0 +1,147 @@
+"""Turns what can go wrong between here and an OpenAI-compatible server into this project's errors.
+
+Messages name the provider's key in the workspace, the model, what happened and what to change. They never hold the
+API key: of a refused key not even the server's own words are shown, since servers quote it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+import httpx2
+import openai
+
+from sibyl_runtime.errors import DeadlineExceeded, Overloaded, ProviderError, SibylError
+
+STAGE = "generate"
+QUOTA_EXHAUSTED = "insufficient_quota"
+
+_LONGEST_QUOTE = 300
+_HIDDEN = "[redacted]"
+_TRANSIENT = frozenset({408, 409, 429})
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom a message is about. `api_key` is here to be removed from what is quoted, never to be shown."""
+
+    name: str
+    model: str
+    base_url: str
+    api_key: str
+
+    @property
+    def title(self) -> str:
+        return f"provider {self.name} ({self.model})"
+
+    @property
+    def host(self) -> str:
+        """Host and port of the server, without credentials that its address may hold."""
+        return urlsplit(self.base_url).netloc.rpartition("@")[2] or self.base_url
+
+    @property
+    def length_parameter(self) -> str:
+        """How the server calls the longest answer. OpenAI's newer models refuse the old name, other servers know it."""
+        return "max_completion_tokens" if self.host == "api.openai.com" else "max_tokens"
+
+    def error(self, message: str, status: int | None = None) -> ProviderError:
+        details = {"provider": self.name, "model": self.model, "status": status}
+        return ProviderError(f"{self.title}: {message}", details=details)
+
+    def without_key(self, text: str) -> str:
+        return text.replace(self.api_key, _HIDDEN) if self.api_key else text
+
+
+def is_transient(error: openai.APIError) -> bool:
+    """Whether the same request may succeed soon. A timeout is not: it has used the time that the workspace allows."""
+    if isinstance(error, openai.APITimeoutError):
+        return _never_sent(error)
+    if isinstance(error, openai.APIConnectionError):
+        return True
+    if not isinstance(error, openai.APIStatusError) or error.code == QUOTA_EXHAUSTED:
+        return False
+    return error.status_code in _TRANSIENT or error.status_code >= 500
+
+
+def explain(error: openai.APIError, who: Identity, *, attempts: int, seconds: float) -> SibylError:
+    """The error that a client and an operator can act on. `seconds` is how long the last attempt was allowed."""
+    if isinstance(error, openai.APITimeoutError):
+        return _timeout(error, who, seconds)
+    if isinstance(error, openai.APIConnectionError):
+        return who.error(
+            f"{who.host} cannot be reached ({_cause(error)}){_after(attempts)}; check base_url and network"
+        )
+    if isinstance(error, openai.APIStatusError):
+        return _status(error, who, attempts)
+    return who.error("the answer is not a chat completion; check base_url")
+
+
+def deadline(who: Identity, seconds: float) -> DeadlineExceeded:
+    details = {"stage": STAGE, "provider": who.name, "model": who.model}
+    return DeadlineExceeded(f"{who.title}: no answer within {seconds:.1f} s", details=details)
+
+
+def retry_after(error: openai.APIError) -> float | None:
+    """Seconds that the server asks to wait; None when it does not say, or says it with a date."""
+    if not isinstance(error, openai.APIStatusError):
+        return None
+    headers = error.response.headers
+    for name, divisor in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) / divisor
+        except (KeyError, ValueError):
+            continue
+        if 0 <= seconds < float("inf"):
+            return seconds
+    return None
+
+
+def _timeout(error: openai.APITimeoutError, who: Identity, seconds: float) -> SibylError:
+    if isinstance(error.__cause__, httpx2.PoolTimeout):
+        advice = f"raise providers.llm.{who.name}.max_connections, or send less"
+        return Overloaded(f"{who.title}: every connection is in use; {advice}", retry_after=1.0)
+    if isinstance(error.__cause__, httpx2.ConnectTimeout):
+        return who.error(f"{who.host} cannot be reached (no connection in time); check base_url and network")
+    return deadline(who, seconds)
+
+
+def _never_sent(error: openai.APITimeoutError) -> bool:
+    return isinstance(error.__cause__, httpx2.ConnectTimeout)
+
+
+def _status(error: openai.APIStatusError, who: Identity, attempts: int) -> SibylError:
+    status = error.status_code
+    if status in (401, 403):
+        return who.error(f"{status}, the API key was refused; check providers.llm.{who.name}.api_key", status)
+    if error.code == QUOTA_EXHAUSTED:
+        return who.error(f"{status}, the quota of the account is used up", status)
+    if status == 429:
+        details = {"provider": who.name, "model": who.model, "status": status}
+        message = f"{who.title}: 429, its rate limit is reached{_after(attempts)}"
+        return Overloaded(message, details=details, retry_after=retry_after(error) or 1.0)
+    if status == 404:
+        return who.error(f"404, {who.host} knows no such model or path; check model and base_url", status)
+    if status >= 500:
+        return who.error(f"{status} from {who.host}{_after(attempts)}", status)
+    return who.error(f"{status}, the request was refused: {who.without_key(_words(error))}", status)
+
+
+def _words(error: openai.APIStatusError) -> str:
+    """What the server says in the field that the API reserves for it; a body of another shape is not quoted."""
+    said = error.body.get("message") if isinstance(error.body, dict) else None
+    return " ".join(str(said or "no reason given").split())[:_LONGEST_QUOTE]
+
+
+def _after(attempts: int) -> str:
+    return f" after {attempts} attempts" if attempts > 1 else ""
+
+
+def _cause(error: BaseException) -> str:
+    """The system's own word for a failed connection, from the bottom of the chain of causes."""
+    reason, current = "connection lost", error.__cause__ or error.__context__
+    while current is not None:
+        if isinstance(current, OSError) and current.strerror:
+            reason = current.strerror
+        current = current.__cause__ or current.__context__
+    return reason

@@ -1,0 +1,90 @@
+"""What PostgreSQL's failures mean to a caller: the one place that knows SQLSTATE classes.
+
+No message holds a DSN. libpq quotes a malformed DSN in full, password included, so its text is never passed on there.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, SibylError, StartupError
+
+RETRY_AFTER = 1.0
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """Where a DSN leads, fit to be shown."""
+
+    host: str
+    port: str
+    database: str
+    user: str
+
+    def __str__(self) -> str:
+        return f"PostgreSQL at host {self.host}, port {self.port}, database {self.database}, user {self.user}"
+
+
+def endpoint_of(dsn: str) -> Endpoint:
+    """Raises StartupError when `dsn` is no connection string."""
+    try:
+        parts = conninfo_to_dict(dsn)
+    except psycopg.ProgrammingError:
+        raise StartupError(
+            "`providers.vector_store.<name>.dsn` is not a PostgreSQL connection string (its text is not shown, it may "
+            "hold a password); expected postgresql://user:password@host:5432/database"
+        ) from None
+
+    def part(name: str, variable: str, default: str) -> str:
+        return str(parts.get(name) or os.environ.get(variable) or default)
+
+    user = part("user", "PGUSER", "(the system's user)")
+    return Endpoint(
+        host=part("host", "PGHOST", "localhost"),
+        port=part("port", "PGPORT", "5432"),
+        database=part("dbname", "PGDATABASE", user),
+        user=user,
+    )
+
+
+def is_connection_loss(error: psycopg.Error) -> bool:
+    """True when the connection is gone, or the server is ending it: another connection may work."""
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return False
+    state = error.sqlstate
+    if state is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return state.startswith("08") or state in {"57P01", "57P02", "57P03", "57P04", "57P05", "25P03"}
+
+
+def translate(error: psycopg.Error, endpoint: Endpoint, *, stage: str) -> SibylError:
+    """The error that a caller of the store sees; `stage` is what was being done."""
+    if isinstance(error, psycopg.errors.QueryCanceled):
+        return DeadlineExceeded(
+            f"PostgreSQL ended {stage} at its statement timeout; allow more in `providers.vector_store.<name>.timeout`",
+            details={"stage": stage},
+        )
+    details = {"stage": stage, "database": endpoint.database, "host": endpoint.host}
+    if is_connection_loss(error):
+        return DatabaseUnavailable(
+            f"the connection was lost during {stage}, {endpoint}: {cause(error)}",
+            details=details,
+            retry_after=RETRY_AFTER,
+        )
+    transient = isinstance(error, psycopg.OperationalError)
+    return DatabaseUnavailable(
+        f"{endpoint} refuses {stage}: {cause(error)} (SQLSTATE {error.sqlstate})",
+        details={**details, "sqlstate": error.sqlstate},
+        retry_after=RETRY_AFTER if transient else None,
+    )
+
+
+def cause(error: BaseException) -> str:
+    """The server's or libpq's own words on one line."""
+    diagnosis = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    text = diagnosis or str(error) or type(error).__name__
+    return " ".join(text.split())

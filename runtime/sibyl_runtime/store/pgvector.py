@@ -1,0 +1,220 @@
+"""The vector store on PostgreSQL with pgvector: the one class that techniques see."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psycopg
+from pgvector import HalfVector
+from psycopg import sql
+
+from sibyl_runtime.errors import DatabaseUnavailable, StartupError
+from sibyl_runtime.providers.protocols import Vectors
+from sibyl_runtime.store import index, ingest, schema
+from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
+from sibyl_runtime.store.embedded import EmbeddedPostgres
+from sibyl_runtime.store.failures import endpoint_of, translate
+from sibyl_runtime.store.filters import encode_filters
+from sibyl_runtime.store.index import IndexState
+from sibyl_runtime.store.pool import Connection, Database, T, Work, connect, open_database
+from sibyl_runtime.store.records import EmbeddedDocument, Hit, StoreCounts
+from sibyl_runtime.store.routing import SearchSettings, hits
+from sibyl_runtime.store.search import Query, Search
+from sibyl_runtime.workspace import VectorStoreProvider
+
+_CHECK_TIMEOUT = 2.0
+
+
+class PgVectorStore:
+    """A collection in PostgreSQL. Implements `VectorStore`; made by `open_store`."""
+
+    def __init__(
+        self,
+        dsn: str,
+        database: Database,
+        collection: Collection,
+        provider: VectorStoreProvider,
+        embedded: EmbeddedPostgres | None,
+    ) -> None:
+        self._dsn = dsn
+        self._database = database
+        self._collection = collection
+        self._provider = provider
+        self._embedded = embedded
+        self._search = Search(collection, SearchSettings(provider.index_type, provider.hnsw_ef_search, provider.probes))
+
+    @property
+    def location(self) -> str:
+        """Where the collection is, without any secret: for logs and status."""
+        return f"collection {self._collection.name} in {self._database.endpoint}"
+
+    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
+        """The stored fingerprint of each known id."""
+        statement = sql.SQL("SELECT id, fingerprint FROM {} WHERE id = ANY(%s)").format(self._collection.documents)
+
+        async def work(connection: Connection) -> dict[str, str]:
+            cursor = await connection.execute(statement, [list(document_ids)])
+            return dict(await cursor.fetchall())
+
+        return await self._read(work, "reading fingerprints")
+
+    async def replace(self, documents: Sequence[EmbeddedDocument]) -> int:
+        """Store documents with their chunks, each replacing its former self; one transaction; chunks written.
+
+        Raises IngestError naming a document that cannot be stored; nothing of the batch is stored then.
+        """
+        if not documents:
+            return 0
+        prepared = ingest.prepare_documents(documents, self._collection)
+
+        async def work(connection: Connection) -> int:
+            return await ingest.replace(connection, self._collection, prepared)
+
+        written = await self._database.run(work, stage="storing documents")
+        self._search.forget_state()
+        return written
+
+    async def remove_missing(self, source: str, present: Sequence[str]) -> int:
+        """Delete the documents of `source` whose id is not in `present`; documents removed."""
+
+        async def work(connection: Connection) -> int:
+            return await ingest.remove_missing(connection, self._collection, source, present)
+
+        removed = await self._database.run(work, stage="removing documents")
+        self._search.forget_state()
+        return removed
+
+    async def search(
+        self,
+        vector: Vectors,
+        *,
+        top_k: int,
+        threshold: float | None = None,
+        filters: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> list[Hit]:
+        """The nearest chunks, best first; those with score below `threshold` dropped.
+
+        `vector` has shape (dimension,). The score is the cosine similarity for `cosine`, 1 / (1 + distance) for
+        `euclidean`, the inner product for `dot_product`. Raises InvalidParameters for a filter that is not flat
+        equality.
+        """
+        query = Query(self._half(vector), encode_filters(filters), top_k)
+        limit = self._provider.timeout if timeout is None else min(timeout, self._provider.timeout)
+        rows = await self._database.run(
+            lambda connection: self._search.run(connection, query), stage="search", timeout=limit, repeatable=True
+        )
+        return hits(rows, self._collection, threshold)
+
+    async def ensure_index(self) -> None:
+        """After a load: build or rebuild the approximate index where the collection's size and settings ask for it.
+
+        Takes as long as the build takes, on a connection of its own; searches and loads go on meanwhile.
+        """
+        endpoint = self._database.endpoint
+        try:
+            connection = await connect(self._dsn, endpoint)
+        except StartupError as error:
+            raise DatabaseUnavailable(error.message, retry_after=1) from error
+        try:
+            # A builder that was killed must not leave its build running in the server.
+            await connection.execute("SET statement_timeout = 0; SET client_connection_check_interval = '1s'")
+            await index.ensure(connection, self._collection, self._provider)
+        except psycopg.Error as error:
+            raise translate(error, endpoint, stage="building the index") from error
+        finally:
+            await connection.close()
+        self._search.forget_state()
+
+    async def index_state(self) -> IndexState:
+        """The approximate index that searches use now, and the number of chunks."""
+
+        async def work(connection: Connection) -> IndexState:
+            found = await index.observe(connection, self._collection)
+            serving = index.usable(found, self._collection)
+            if serving is not None:
+                return serving
+            rows = (await self._read_counts(connection)).chunks
+            return next(iter(found), IndexState(kind="none", rows=rows, valid=True))
+
+        return await self._read(work, "reading the index state")
+
+    async def counts(self) -> StoreCounts:
+        """Rows and version now: one row of the registry, kept in the transactions that change them."""
+        return await self._read(self._read_counts, "reading counts")
+
+    async def check(self) -> None:
+        """Cheap proof that the store answers; DatabaseUnavailable after 2 s at the latest."""
+        await self._database.run(self._read_counts, stage="check", timeout=_CHECK_TIMEOUT, repeatable=True)
+
+    def stats(self) -> dict[str, int]:
+        """Figures for metrics: psycopg_pool's (pool_size, pool_available, requests_waiting, ...) and the searches'."""
+        return {**self._database.stats(), **self._search.stats()}
+
+    async def close(self) -> None:
+        """Close the pool, and the embedded server if there is one."""
+        await self._database.close()
+        if self._embedded is not None:
+            await asyncio.to_thread(self._embedded.stop)
+
+    async def _read_counts(self, connection: Connection) -> StoreCounts:
+        cursor = await connection.execute(
+            sql.SQL("SELECT documents, chunks, corpus_version FROM {} WHERE collection = %s").format(schema.REGISTRY),
+            [self._collection.name],
+        )
+        row = await cursor.fetchone()
+        if row is None:
+            raise DatabaseUnavailable(f"{self.location} is no longer registered: restart to create it anew")
+        return StoreCounts(*row)
+
+    async def _read(self, work: Work[T], stage: str) -> T:
+        return await self._database.run(work, stage=stage, timeout=self._provider.timeout, repeatable=True)
+
+    def _half(self, vector: Vectors) -> HalfVector:
+        if vector.shape != (self._collection.dimension,) or not np.isfinite(vector).all():
+            expected = (self._collection.dimension,)
+            raise ValueError(f"a query vector has shape {expected} and finite numbers; found shape {vector.shape}")
+        return HalfVector(vector)
+
+
+async def open_store(
+    provider: VectorStoreProvider, *, dimension: int, tag: str, embedded_directory: Path | None
+) -> PgVectorStore:
+    """Open the collection that `provider` names, for vectors of `dimension` made by the embedder `tag`.
+
+    Without `provider.dsn`, an embedded PostgreSQL runs in `embedded_directory` until the store is closed.
+    Raises StartupError: database unreachable, pgvector missing or too old, another dimension or embedder.
+    """
+    if provider.dimension is not None and provider.dimension != dimension:
+        raise StartupError(
+            f"`providers.vector_store.<name>.dimension` is {provider.dimension}, and the embedding model `{tag}` makes "
+            f"dimension {dimension}: correct it or remove it"
+        )
+    collection = Collection(provider.collection_name, dimension, tag, DISTANCE_METRICS[provider.distance_metric])
+    if provider.dsn is not None:
+        return await _open(provider.dsn, provider, collection, None)
+    if embedded_directory is None:
+        raise StartupError("no database: set `providers.vector_store.<name>.dsn`, for example ${DATABASE_URL}")
+    embedded = EmbeddedPostgres(embedded_directory)
+    dsn = await asyncio.to_thread(embedded.start)
+    try:
+        return await _open(dsn, provider, collection, embedded)
+    except BaseException:
+        await asyncio.to_thread(embedded.stop)
+        raise
+
+
+async def _open(
+    dsn: str, provider: VectorStoreProvider, collection: Collection, embedded: EmbeddedPostgres | None
+) -> PgVectorStore:
+    endpoint = endpoint_of(dsn)
+    connection = await connect(dsn, endpoint)
+    try:
+        await schema.prepare(connection, collection, endpoint)
+    finally:
+        await connection.close()
+    return PgVectorStore(dsn, await open_database(dsn, provider), collection, provider, embedded)

@@ -1,0 +1,144 @@
+"""Searching on a connection: knows the collection's state, takes the route, and makes sure that nothing is missing."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from pgvector import HalfVector
+from psycopg import AsyncCursor, sql
+from psycopg.types.json import Jsonb
+
+from sibyl_runtime.store.collection import Collection
+from sibyl_runtime.store.index import observe, usable
+from sibyl_runtime.store.pool import Connection
+from sibyl_runtime.store.routing import (
+    SELECTIVE_ROWS,
+    CollectionState,
+    Override,
+    Route,
+    Row,
+    SearchSettings,
+    choose_route,
+    override_for,
+    statement,
+)
+from sibyl_runtime.store.schema import REGISTRY
+
+# Other processes load and index too; what they changed is known here after this many seconds at the latest.
+_STATE_LIFE = 10.0
+# For so long a filter that matched too much is not tried exactly again.
+_BROAD_LIFE = 60.0
+_BROAD_FILTERS = 256
+
+
+@dataclass(frozen=True)
+class Query:
+    """A question in the store's terms. `filter` is JSON text, None for no filter."""
+
+    vector: HalfVector
+    filter: bytes | None
+    top_k: int
+
+
+class Search:
+    """Answers queries on connections that are handed in; keeps no connection of its own."""
+
+    def __init__(
+        self, collection: Collection, settings: SearchSettings, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._collection = collection
+        self._settings = settings
+        self._clock = clock
+        self._state: CollectionState | None = None
+        self._state_until = 0.0
+        self._broad: OrderedDict[bytes, float] = OrderedDict()
+        self._counts: Counter[str] = Counter()
+
+    def stats(self) -> dict[str, int]:
+        """Searches by what answered them, and `short_results`: approximate answers that missed rows and were repeated
+        exactly."""
+        names = ("searches_exact", "searches_approximate", "short_results")
+        return {name: self._counts[name] for name in names}
+
+    def forget_state(self) -> None:
+        """The collection or its index has changed: look again before the next search."""
+        self._state_until = 0.0
+
+    async def run(self, connection: Connection, query: Query) -> list[Row]:
+        """The nearest rows, best first; fewer than `top_k` only when no more match."""
+        state = await self._current_state(connection)
+        broad = query.filter is not None and self._is_broad(query.filter)
+        route = self._route(state, query, broad=broad)
+        rows = await self._execute(connection, query, route, state)
+        if route is Route.SELECTIVE and query.filter is not None and rows and rows[0].matches > SELECTIVE_ROWS:
+            self._remember_broad(query.filter)
+            route = self._route(state, query, broad=True)
+            rows = await self._execute(connection, query, route, state)
+        if route is Route.APPROXIMATE and len(rows) < min(query.top_k, state.chunks):
+            self._counts["short_results"] += 1
+            route = Route.EXACT
+            rows = await self._execute(connection, query, route, state)
+        self._counts["searches_approximate" if route is Route.APPROXIMATE else "searches_exact"] += 1
+        return rows
+
+    def _is_broad(self, filter_: bytes) -> bool:
+        return self._broad.get(filter_, 0.0) > self._clock()
+
+    def _remember_broad(self, filter_: bytes) -> None:
+        self._broad[filter_] = self._clock() + _BROAD_LIFE
+        self._broad.move_to_end(filter_)
+        while len(self._broad) > _BROAD_FILTERS:
+            self._broad.popitem(last=False)
+
+    def _route(self, state: CollectionState, query: Query, *, broad: bool) -> Route:
+        return choose_route(state, self._settings, query.top_k, filtered=query.filter is not None, broad=broad)
+
+    async def _current_state(self, connection: Connection) -> CollectionState:
+        if self._state is None or self._clock() >= self._state_until:
+            # Set first: one search looks, those beside it use what was known.
+            self._state_until = self._clock() + _STATE_LIFE
+            try:
+                self._state = await self._read_state(connection)
+            except BaseException:
+                self._state_until = 0.0
+                raise
+        return self._state
+
+    async def _read_state(self, connection: Connection) -> CollectionState:
+        cursor = await connection.execute(
+            sql.SQL("SELECT chunks FROM {} WHERE collection = %s").format(REGISTRY), [self._collection.name]
+        )
+        row = await cursor.fetchone()
+        index = usable(await observe(connection, self._collection), self._collection)
+        chunks = int(row[0]) if row is not None else 0
+        if index is None:
+            return CollectionState(chunks, "none")
+        return CollectionState(chunks, index.kind, index.parameters.get("lists"))
+
+    async def _execute(self, connection: Connection, query: Query, route: Route, state: CollectionState) -> list[Row]:
+        filtered = query.filter is not None
+        text = statement(self._collection, route, query.top_k, filtered=filtered)
+        parameters: dict[str, object] = {"vector": query.vector}
+        if filtered:
+            parameters["filter"] = Jsonb(query.filter, dumps=bytes)
+        override = override_for(state, self._settings, query.top_k) if route is Route.APPROXIMATE else None
+        if override is None:
+            cursor = await connection.execute(text, parameters, prepare=True, binary=True)
+        else:
+            cursor = await self._with_override(connection, override, text, parameters)
+        return [Row(*row) for row in await cursor.fetchall()]
+
+    async def _with_override(
+        self, connection: Connection, override: Override, text: bytes, parameters: dict[str, object]
+    ) -> AsyncCursor[tuple[Any, ...]]:
+        """One transaction in one round trip."""
+        async with connection.pipeline():
+            await connection.execute("BEGIN")
+            await connection.execute("SELECT set_config(%s, %s, true)", [override.name, str(override.value)])
+            cursor = await connection.execute(text, parameters, prepare=True, binary=True)
+            await connection.execute("COMMIT")
+        return cursor

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sibyl_runtime.errors import StartupError
+from sibyl_runtime.providers.embedding.onnx_session import OnnxEncoder
+
+SERVE = """
+import asyncio, sys
+from sibyl_runtime.providers.embedding import open_embedder
+from sibyl_runtime.workspace import EmbeddingProvider
+
+async def main():
+    embedder = await open_embedder("default", EmbeddingProvider())
+    await embedder.embed_query("hello")
+    await embedder.close()
+    print(*sorted({"onnx", "torch", "transformers"} & set(sys.modules)))
+
+asyncio.run(main())
+"""
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """A process of its own that embeds once: its home directory and what it printed."""
+    home = tmp_path_factory.mktemp("home")
+    hidden = ("SIBYL_CACHE_DIR", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY", "CI")
+    environment = {name: value for name, value in os.environ.items() if name not in hidden} | {"HOME": str(home)}
+    done = subprocess.run([sys.executable, "-c", SERVE], env=environment, capture_output=True, text=True, check=True)
+    return home, done.stdout.strip()
+
+
+def test_a_serving_process_imports_neither_onnx_nor_torch(served: tuple[Path, str]) -> None:
+    assert served[1] == ""
+
+
+def test_onnxruntime_keeps_no_usage_data_and_no_device_identifier(served: tuple[Path, str]) -> None:
+    """Its official builds do by default, in the user's cache directory, and send it when they can."""
+    home, _ = served
+    assert [path.name for path in home.iterdir()] == [".cache"]
+    assert [path.name for path in (home / ".cache").iterdir()] == ["sibyl"]
+
+
+def test_a_file_that_is_no_graph_is_named(tmp_path: Path) -> None:
+    graph = tmp_path / "model.onnx"
+    graph.write_bytes(b"not a graph")
+    with pytest.raises(StartupError, match=f"model: {graph} cannot be loaded; delete it and start again: "):
+        OnnxEncoder(graph, threads=1)

@@ -1,0 +1,5 @@
+"""The scripted OpenAI-compatible server, for the tests here."""
+
+from __future__ import annotations
+
+from tests.support.openai_server import openai_server as openai_server

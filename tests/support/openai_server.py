@@ -1,0 +1,145 @@
+"""A local server that speaks OpenAI's API over real HTTP and answers as a test scripts it.
+
+In a conftest: `from tests.support.openai_server import openai_server as openai_server`.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer of the server: a status and a body, or silence."""
+
+    status: int = 200
+    body: bytes = b"{}"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = "application/json"
+    hangs: bool = False
+
+
+@dataclass(frozen=True)
+class Received:
+    """One request as it came in. `client_port` tells connections apart."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str]
+    body: Any
+    client_port: int
+
+
+def completion(
+    text: str | None = "Forty-two [1].",
+    *,
+    model: str = "gpt-4-0613",
+    usage: Mapping[str, Any] | None = None,
+    finish_reason: str = "stop",
+) -> Reply:
+    """A chat completion. `usage` defaults to 100 prompt and 20 completion tokens; {} leaves it out."""
+    counted = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120} if usage is None else usage
+    message = {"role": "assistant", "content": text}
+    body = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": model,
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason}],
+        **({"usage": counted} if counted else {}),
+    }
+    return Reply(body=json.dumps(body).encode())
+
+
+def refusal(status: int, message: str = "refused", *, code: str | None = None, **headers: str) -> Reply:
+    """An error in the API's own shape; header names are given with underscores: retry_after="7"."""
+    error = {"error": {"message": message, "type": "error", "code": code, "param": None}}
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Reply(status=status, body=json.dumps(error).encode(), headers=named)
+
+
+def silence() -> Reply:
+    """Accepts the request and never answers."""
+    return Reply(hangs=True)
+
+
+def malformed() -> Reply:
+    """Half a JSON document."""
+    return Reply(body=b'{"choices": [{"mess')
+
+
+class OpenAIServer:
+    """Replies in the order scripted, the last one for ever; records what it received."""
+
+    def __init__(self) -> None:
+        self.received: list[Received] = []
+        self._script: deque[Reply] = deque([completion()])
+        self._models = Reply(body=b'{"object": "list", "data": [{"id": "gpt-4", "object": "model"}]}')
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        routes = [
+            Route("/v1/chat/completions", self._complete, methods=["POST"]),
+            Route("/v1/models", self._list_models),
+        ]
+        config = uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off", ws="none")
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
+        self._thread.start()
+
+    @property
+    def url(self) -> str:
+        """The base_url for a client."""
+        return f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
+
+    def reply_with(self, *replies: Reply) -> None:
+        """What the next completions are answered with; the last reply is repeated."""
+        self._script = deque(replies)
+
+    def list_models_with(self, reply: Reply) -> None:
+        self._models = reply
+
+    def stop(self) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()
+
+    async def _complete(self, request: Request) -> Response:
+        await self._record(request)
+        reply = self._script.popleft() if len(self._script) > 1 else self._script[0]
+        return await self._send(request, reply)
+
+    async def _list_models(self, request: Request) -> Response:
+        await self._record(request)
+        return await self._send(request, self._models)
+
+    async def _send(self, request: Request, reply: Reply) -> Response:
+        if reply.hangs:
+            await request.receive()  # the body is read, so what comes next is that the client has gone
+        return Response(reply.body, reply.status, dict(reply.headers), media_type=reply.content_type)
+
+    async def _record(self, request: Request) -> None:
+        raw = await request.body()
+        port = request.client.port if request.client else 0
+        headers = dict(request.headers)
+        self.received.append(
+            Received(request.method, request.url.path, headers, json.loads(raw) if raw else None, port)
+        )
+
+
+@pytest.fixture
+def openai_server() -> Iterator[OpenAIServer]:
+    server = OpenAIServer()
+    yield server
+    server.stop()
