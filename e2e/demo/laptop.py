@@ -41,11 +41,14 @@ class Server:
 
 
 def ask(base: str, question: str) -> tuple[dict[str, Any], float]:
-    """POST a question to the tool `search_documents`; its body and the seconds over HTTP."""
-    begin = time.monotonic()
-    response = httpx.post(f"{base}/mcp/tools/search_documents", json={"query": question}, timeout=30)
+    """POST a question to the tool `search_documents`; its body and the seconds over HTTP, connecting not counted."""
+    with httpx.Client(base_url=base, timeout=30) as client:
+        client.get("/health/live")
+        begin = time.monotonic()
+        response = client.post("/mcp/tools/search_documents", json={"query": question})
+        elapsed = time.monotonic() - begin
     response.raise_for_status()
-    return response.json(), time.monotonic() - begin
+    return response.json(), elapsed
 
 
 def play(workspace: Path, data: Path, logs: Path) -> None:

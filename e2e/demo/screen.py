@@ -36,7 +36,7 @@ def answer(question: str, body: Mapping[str, Any], elapsed: float) -> None:
     console.print(f"[cyan]?[/cyan] [bold]{escape(question)}[/bold]")
     console.print(f"  {escape(_shortened(output['answer'] or 'no answer', 300))}")
     console.print(f"  [dim]{escape(_sources(output['sources'][:3]))}[/dim]")
-    stages = " · ".join(f"{name} {milliseconds:.1f} ms" for name, milliseconds in metadata["stages"].items())
+    stages = " · ".join(f"{name.removesuffix('_ms')} {ms:.1f} ms" for name, ms in metadata["stages"].items())
     cost = "unknown" if metadata["cost_usd"] is None else f"${metadata['cost_usd']:.4f}"
     console.print(f"  [dim]{stages} · over HTTP {elapsed * 1000:.1f} ms · {cost}[/dim]\n")
 

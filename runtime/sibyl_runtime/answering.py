@@ -1,0 +1,141 @@
+"""From a tool call to its outcome: the pipeline's results as the documented output, and answers kept for next time.
+
+An answer is kept under everything that it depends on, the version of the corpus included, so that an ingest makes old
+answers unreachable at once. Errors, empty retrievals and answers that were cut short are never kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import orjson
+
+from sibyl_runtime.cache import AnswerCache, SingleFlight
+from sibyl_runtime.pipeline.context import Deadline, StageTiming
+from sibyl_runtime.pipeline.run import PipelineResult
+from sibyl_runtime.store.records import VectorStore
+from sibyl_runtime.techniques.generation import retrieved_chunks, sources
+
+VERSION_MAX_AGE = 1.0
+"""Seconds for which the corpus version is taken as read.
+
+Reading it is a round trip to the database, about as long as the search that a hit saves. Another process may ingest in
+that second; its change is then seen at most a second late. An ingest of this process is seen at once. A version that
+is too old never spoils the cache: what is computed meanwhile is kept under the old version, which is asked for no more.
+"""
+
+OVERTIME = 0.1
+"""The pipeline keeps the deadline and names the stage; this ends the wait for somebody else's computation."""
+
+
+@dataclass(frozen=True)
+class ToolOutcome:
+    """What a call came to. `output` is {"answer": str | None, "sources": [...]}.
+
+    `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
+    that was under way. Then no tokens were used and nothing was spent.
+    """
+
+    output: Mapping[str, Any]
+    tokens_used: int
+    cost_usd: float | None
+    stages: tuple[StageTiming, ...]
+    cache: Literal["hit", "miss", "off"]
+    seconds: float
+
+
+def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
+    """The last answer and its sources; without an answer, the chunks that were retrieved."""
+    generated = next((found for found in reversed(list(result.results.values())) if "answer" in found), None)
+    if generated is None:
+        output = {"answer": None, "sources": sources(retrieved_chunks(result.results) or [])}
+        return ToolOutcome(output, 0, 0.0, result.stages, cache, result.seconds)
+    output = {"answer": generated["answer"], "sources": generated["sources"]}
+    return ToolOutcome(output, generated["tokens"], generated["cost_usd"], result.stages, cache, result.seconds)
+
+
+class CorpusVersion:
+    """The store's corpus version, at most VERSION_MAX_AGE old, read once for all who ask together."""
+
+    def __init__(self, store: VectorStore, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._lock = asyncio.Lock()
+        self._kept: tuple[float, int] | None = None
+        self._changes = 0
+
+    async def current(self) -> int:
+        """Raises as VectorStore.counts does."""
+        async with self._lock:
+            if self._kept is not None and self._clock() - self._kept[0] <= VERSION_MAX_AGE:
+                return self._kept[1]
+            asked_at, changes = self._clock(), self._changes
+            version = (await self._store.counts()).corpus_version
+            # What was read before a change ended may be the version before it.
+            self._kept = (asked_at, version) if changes == self._changes else None
+            return version
+
+    def forget(self) -> None:
+        """The corpus has changed: read the version anew when next asked."""
+        self._changes += 1
+        self._kept = None
+
+
+class AnswerReuse:
+    """Looks an answer up, joins an identical computation under way, or computes and keeps."""
+
+    def __init__(self, cache: AnswerCache) -> None:
+        self._cache = cache
+        self._flights: SingleFlight[ToolOutcome] = SingleFlight()
+
+    async def answer(
+        self, key: str, compute: Callable[[], Awaitable[PipelineResult]], *, deadline: Deadline
+    ) -> ToolOutcome:
+        """The outcome under `key`. Raises what `compute` raises, and DeadlineExceeded."""
+        started = time.perf_counter()
+        kept = _read(await self._cache.get(key))
+        if kept is not None:
+            return _reused(kept, time.perf_counter() - started)
+        own = False
+
+        async def computed() -> ToolOutcome:
+            nonlocal own
+            own = True
+            return await self._compute_and_keep(key, compute)
+
+        remaining = deadline.remaining()
+        scope = asyncio.timeout(None if remaining is None else remaining + OVERTIME)
+        try:
+            async with scope:
+                outcome = await self._flights.run(key, computed)
+        except TimeoutError as error:
+            if not scope.expired():
+                raise
+            raise deadline.exceeded("waiting for an identical call") from error
+        return outcome if own else _reused(outcome.output, time.perf_counter() - started)
+
+    async def _compute_and_keep(self, key: str, compute: Callable[[], Awaitable[PipelineResult]]) -> ToolOutcome:
+        result = await compute()
+        outcome = outcome_of(result, cache="miss")
+        if outcome.output["sources"] and result.reusable:
+            await self._cache.set(key, orjson.dumps(outcome.output))
+        return outcome
+
+
+def _reused(output: Mapping[str, Any], seconds: float) -> ToolOutcome:
+    return ToolOutcome(output, 0, 0.0, (), "hit", seconds)
+
+
+def _read(value: bytes | None) -> Mapping[str, Any] | None:
+    """The output that was kept; None for anything else that may lie under the key."""
+    if value is None:
+        return None
+    try:
+        output = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return None
+    return output if isinstance(output, dict) and output.keys() == {"answer", "sources"} else None

@@ -1,0 +1,205 @@
+"""The tree of commands. Each command lives in a module of its own and is imported only when it runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sibyl_runtime import __version__
+from sibyl_runtime.cli.exit_codes import EPILOG, ExitCode
+from sibyl_runtime.cli.options import DataDirectory, Json, WorkspaceFile
+
+app = typer.Typer(
+    name="sibyl",
+    help="Answers from your documents: serve, load and question a workspace.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+workspace_commands = typer.Typer(help="Look at a workspace document.", no_args_is_help=True)
+pipeline_commands = typer.Typer(help="List and run the pipelines of a workspace.", no_args_is_help=True)
+app.add_typer(workspace_commands, name="workspace")
+app.add_typer(pipeline_commands, name="pipeline")
+
+
+def run() -> None:
+    """Run the command line; the process ends with an exit code of ExitCode."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        print("sibyl: interrupted", file=sys.stderr)
+        raise SystemExit(ExitCode.INTERRUPTED) from None
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"sibyl {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def serve(
+    file: WorkspaceFile,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: mcp.host]")] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535, help="Port of the API. [default: mcp.port]")] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(min=0, max=65535, help="Port of /metrics. [default: observability.metrics.port]"),
+    ] = None,
+    data_dir: DataDirectory = None,
+    drain_seconds: Annotated[
+        float,
+        typer.Option(
+            min=0, max=300, envvar="SIBYL_DRAIN_SECONDS",
+            help="Go on taking requests for so long after the signal to stop, while load balancers learn of it.",
+        ),
+    ] = 0.0,
+    json: Annotated[bool, typer.Option("--json", help="Log JSON, whatever the workspace says.")] = False,
+) -> None:  # fmt: skip
+    """Serve a workspace over HTTP.
+
+    Runs until SIGTERM or Ctrl-C, then answers what it has begun. A second signal ends the wait.
+    """
+    from sibyl_runtime.cli import serve as command
+
+    options = command.ServeOptions(
+        file=file, host=host, port=port, metrics_port=metrics_port, data_directory=data_dir,
+        drain_seconds=drain_seconds, json_logs=json,
+    )  # fmt: skip
+    command.serve(options)
+
+
+@app.command()
+def ingest(
+    file: WorkspaceFile,
+    path: Annotated[
+        Path | None,
+        typer.Argument(help="File or directory. [default: the path that the pipeline names]", show_default=False),
+    ] = None,
+    pipeline: Annotated[str, typer.Option(help="The pipeline that reads, cuts, embeds and stores.")] = "ingest",
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:
+    """Load documents into the collection.
+
+    New and changed documents are embedded, unchanged ones cost nothing, removed ones disappear.
+    """
+    from sibyl_runtime.cli import ingest as command
+
+    command.ingest(file, path, pipeline=pipeline, data_directory=data_dir, as_json=json)
+
+
+@app.command()
+def query(
+    question: Annotated[str, typer.Argument(help="The question.", show_default=False)],
+    file: Annotated[
+        Path | None,
+        typer.Option(
+            "--file", "-f", "--workspace", "-w", envvar="SIBYL_WORKSPACE_FILE", show_default=False,
+            help="Workspace document: answer here, without a server.",
+        ),
+    ] = None,
+    url: Annotated[str | None, typer.Option(help="Ask the server at this address; wins over --file.", show_default=False)] = None,
+    api_key: Annotated[
+        str | None, typer.Option(envvar="SIBYL_API_KEY", help="API key of that server.", show_default=False)
+    ] = None,
+    api_key_header: Annotated[str, typer.Option(help="Header that carries the key.")] = "X-API-Key",
+    tool: Annotated[str, typer.Option(help="The tool to call; it must take a parameter `query`.")] = "search_documents",
+    top_k: Annotated[int | None, typer.Option(min=1, help="How many chunks to find.", show_default=False)] = None,
+    filter_: Annotated[
+        list[str] | None,
+        typer.Option("--filter", metavar="NAME=VALUE", help="Metadata that chunks must have; may be repeated."),
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait. [default: mcp.timeout]")] = None,
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:  # fmt: skip
+    """Ask a question, of a workspace or of a running server.
+
+    Prints the answer, its sources with their scores, and where the time went.
+    """
+    from sibyl_runtime.cli import query as command
+
+    if file is None and url is None:
+        raise typer.BadParameter("give one of them", param_hint="--file / --url")
+    target = command.Target(
+        file=file, url=url, api_key=api_key, api_key_header=api_key_header, timeout=timeout, data_directory=data_dir
+    )
+    command.query(target, tool, question, top_k=top_k, filters=filter_ or [], as_json=json)
+
+
+@pipeline_commands.command("list")
+def list_pipelines(file: WorkspaceFile, json: Json = False) -> None:
+    """List the pipelines of a workspace, built-in ones included."""
+    from sibyl_runtime.cli import pipeline as command
+
+    command.list_pipelines(file, as_json=json)
+
+
+@pipeline_commands.command("run")
+def run_pipeline(
+    file: WorkspaceFile,
+    pipeline: Annotated[str, typer.Option("--pipeline", "-p", help="Which one.", show_default=False)],
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter; JSON where it can be read as JSON. May be repeated."),
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to allow. [default: no limit]")] = None,
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:
+    """Run one pipeline and print what each step returned."""
+    from sibyl_runtime.cli import pipeline as command
+
+    command.run_pipeline(file, pipeline, param or [], timeout=timeout, data_directory=data_dir, as_json=json)
+
+
+_AnyFile = Annotated[Path | None, typer.Argument(help="The workspace document.", show_default=False)]
+_AnyFileOption = Annotated[
+    Path | None,
+    typer.Option("--file", "-f", "--workspace", "-w", envvar="SIBYL_WORKSPACE_FILE", help="The same, as an option."),
+]
+
+
+@workspace_commands.command()
+def validate(path: _AnyFile = None, file: _AnyFileOption = None, json: Json = False) -> None:
+    """Check a document and print every problem.
+
+    References to the environment are left as they are: their values are not needed.
+    """
+    from sibyl_runtime.cli import workspace as command
+
+    command.validate(_one_of(path, file), as_json=json)
+
+
+@workspace_commands.command()
+def show(path: _AnyFile = None, file: _AnyFileOption = None, json: Json = False) -> None:
+    """Print what a document means, and its hash.
+
+    Built-in pipelines and tools are filled in, secrets are redacted.
+    """
+    from sibyl_runtime.cli import workspace as command
+
+    command.show(_one_of(path, file), as_json=json)
+
+
+def _one_of(path: Path | None, file: Path | None) -> Path:
+    # An argument wins over $SIBYL_WORKSPACE_FILE, which arrives as the option.
+    chosen = path or file
+    if chosen is None:
+        raise typer.BadParameter("give the workspace document", param_hint="FILE")
+    return chosen

@@ -1,0 +1,103 @@
+"""`sibyl pipeline list` and `sibyl pipeline run`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sibyl_runtime.cli.arguments import name_values
+from sibyl_runtime.cli.documents import read_document, settings_for
+from sibyl_runtime.cli.ingest import progress_shown
+from sibyl_runtime.cli.output import plural, print_json, table
+from sibyl_runtime.cli.run import reported, run_async
+from sibyl_runtime.errors import InvalidParameters
+from sibyl_runtime.pipeline.context import Deadline
+from sibyl_runtime.pipeline.run import PipelineResult
+from sibyl_runtime.workspace import ArgumentsInvalid, Pipeline, Workspace, parse_workspace, validate_parameters
+
+SHOWN_VALUE = 200
+"""Characters of a value that are shown to people; --json shows all."""
+
+
+def list_pipelines(file: Path, *, as_json: bool) -> None:
+    """Print the pipelines of a workspace."""
+    with reported():
+        source = read_document(file)
+        workspace = parse_workspace(source.raw, source=source.source, lines=source.lines)
+        described = [describe(name, pipeline) for name, pipeline in sorted(workspace.effective_pipelines.items())]
+        if as_json:
+            print_json(described)
+            return
+        rows = [(each["name"], " → ".join(each["steps"]), ", ".join(each["parameters"])) for each in described]
+        print("\n".join(table([("PIPELINE", "STEPS", "PARAMETERS"), *rows])))
+
+
+def describe(name: str, pipeline: Pipeline) -> dict[str, Any]:
+    """A pipeline in few words."""
+    return {
+        "name": name,
+        "description": pipeline.description,
+        "steps": [step.use for step in pipeline.steps],
+        "parameters": sorted(pipeline.parameters),
+    }
+
+
+def run_pipeline(
+    file: Path, name: str, given: Sequence[str], *, timeout: float | None, data_directory: Path | None, as_json: bool
+) -> None:
+    """Run a pipeline and print what its steps returned."""
+    parameters = name_values(given, option="--param")
+    result = run_async(lambda: _run(file, name, parameters, timeout, data_directory))
+    if as_json:
+        stages = [
+            {"step": timing.step, "stage": timing.stage, "seconds": timing.seconds, "skipped": timing.skipped}
+            for timing in result.stages
+        ]
+        print_json({"pipeline": name, "results": result.results, "stages": stages, "seconds": result.seconds})
+    else:
+        print("\n".join(result_lines(result)))
+
+
+def result_lines(result: PipelineResult) -> list[str]:
+    """Each step with its time and what it returned, long values in short."""
+    lines: list[str] = []
+    for step in dict.fromkeys(timing.step for timing in result.stages):
+        timings = [timing for timing in result.stages if timing.step == step]
+        if any(timing.skipped for timing in timings):
+            lines.append(f"{step}  skipped: its condition is false")
+            continue
+        spent = sum(timing.seconds for timing in timings)
+        lines.append(f"{step}  {spent * 1000:.1f} ms")
+        lines += [f"  {key}: {_short(value)}" for key, value in result.results.get(step, {}).items()]
+    return [*lines, f"total {result.seconds * 1000:.1f} ms"]
+
+
+async def _run(
+    file: Path, name: str, parameters: Mapping[str, Any], timeout: float | None, data_directory: Path | None
+) -> PipelineResult:
+    from sibyl_runtime.runtime import Runtime
+
+    runtime = await Runtime.open(read_document(file), os.environ, settings_for(data_directory))
+    try:
+        if name in runtime.workspace.effective_pipelines:
+            parameters = _checked(runtime.workspace, name, parameters)
+        with progress_shown() as progress:
+            return await runtime.engine.run(name, parameters, deadline=Deadline.after(timeout), progress=progress)
+    finally:
+        await runtime.close()
+
+
+def _checked(workspace: Workspace, name: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+    try:
+        return validate_parameters(workspace, name, parameters)
+    except ArgumentsInvalid as error:
+        raise InvalidParameters(str(error)) from error
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return plural(len(value), "item")
+    text = str(value)
+    return text if len(text) <= SHOWN_VALUE else f"{text[: SHOWN_VALUE - 1]}…"

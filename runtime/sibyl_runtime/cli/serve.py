@@ -1,0 +1,163 @@
+"""`sibyl serve`: from a document to a process that answers, and back to nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from sibyl_runtime.cli import elapsed
+from sibyl_runtime.cli.documents import read_document, settings_for
+from sibyl_runtime.cli.exit_codes import ExitCode
+from sibyl_runtime.cli.run import run_async
+from sibyl_runtime.kpi import MeteredEngine, RuntimeMetrics
+from sibyl_runtime.pipeline.context import Services
+from sibyl_runtime.runtime import Runtime, Settings
+from sibyl_runtime.server.app import create_applications
+from sibyl_runtime.server.description import describe
+from sibyl_runtime.server.health import Lifecycle
+from sibyl_runtime.server.instrumentation import collect_cache, identify, metered, metrics_for
+from sibyl_runtime.server.logs import Format, configure_logging
+from sibyl_runtime.server.process import Draining, Listeners, StopSignal
+from sibyl_runtime.server.process import serve as serve_applications
+from sibyl_runtime.server.sockets import bind, url_of
+from sibyl_runtime.workspace import SourceDocument, Workspace, parse_workspace
+
+SHUTDOWN_SECONDS = 25.0
+"""For requests in flight after the signal; less than the 30 s after which Kubernetes kills a pod."""
+logger = logging.getLogger("sibyl.server")
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """The command line of `sibyl serve`; None where it says nothing."""
+
+    file: Path
+    host: str | None
+    port: int | None
+    metrics_port: int | None
+    data_directory: Path | None
+    drain_seconds: float
+    json_logs: bool
+
+
+class _StoppedEarly(Exception):
+    """The signal came before the runtime was open."""
+
+
+def serve(options: ServeOptions) -> None:
+    """Serve until a signal. Ends the process with an ExitCode."""
+    raise SystemExit(run_async(lambda: _serve(options)))
+
+
+async def _serve(options: ServeOptions) -> ExitCode:
+    stop = StopSignal()
+    stop.install()
+    source = read_document(options.file)
+    settings = settings_for(options.data_directory)
+    workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=os.environ)
+    form = _log_format(workspace, json_logs=options.json_logs)
+    configure_logging(settings.log_level or workspace.observability.logging.level, form)
+    listeners = _listen(workspace, settings, options)
+    try:
+        metrics = metrics_for(workspace)
+        runtime, parts = await _unless_stopped(stop, _open(source, settings, metrics))
+        lifecycle = Lifecycle()
+
+        def ready(connections: Callable[[], int]) -> None:
+            metrics.families.reading("sibyl_mcp_active_connections", "Open client connections.", connections)
+            _announce(parts, listeners, for_people=form == "text")
+
+        await serve_applications(
+            create_applications(runtime, metrics, lifecycle),
+            listeners,
+            lifecycle,
+            stop,
+            draining=Draining(options.drain_seconds, min(SHUTDOWN_SECONDS, workspace.mcp.timeout)),
+            on_ready=ready,
+        )
+    except _StoppedEarly:
+        return ExitCode.INTERRUPTED if stop.received is signal.SIGINT else ExitCode.OK
+    finally:
+        listeners.close()
+    return ExitCode.OK
+
+
+async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetrics) -> tuple[Runtime, Sequence[str]]:
+    """The runtime with all of it counted, and what it is made of."""
+    opened: list[Services] = []
+
+    def instrument(services: Services) -> Services:
+        opened.append(services)
+        return metered(services, metrics)
+
+    runtime = await Runtime.open(source, os.environ, settings, instrument=instrument)
+    runtime.engine = MeteredEngine(runtime.services, metrics)
+    if runtime.cache is not None:
+        collect_cache(runtime.cache, metrics)
+    identify(metrics, config_hash=runtime.config_hash, embedder=runtime.services.embedder.tag)
+    return runtime, await describe(opened[0])
+
+
+def _log_format(workspace: Workspace, *, json_logs: bool) -> Format:
+    """--json wins, then what the document says; where neither says anything, a terminal gets text."""
+    if json_logs:
+        return "json"
+    written = workspace.observability.logging
+    if "format" not in written.model_fields_set and sys.stderr.isatty():
+        return "text"
+    return written.format
+
+
+def _listen(workspace: Workspace, settings: Settings, options: ServeOptions) -> Listeners:
+    host = options.host or settings.host or workspace.mcp.host
+    port = _first(options.port, settings.port, workspace.mcp.port)
+    api = bind(host, port, setting="--port, $SIBYL_PORT or mcp.port")
+    metrics = workspace.observability.metrics
+    if not metrics.enabled:
+        return Listeners(api, None)
+    watch_port = _first(options.metrics_port, settings.metrics_port, metrics.port)
+    try:
+        watch = bind(host, watch_port, setting="--metrics-port, $SIBYL_METRICS_PORT or observability.metrics.port")
+    except BaseException:
+        api.close()
+        raise
+    return Listeners(api, watch)
+
+
+def _first(*values: int | None) -> int:
+    return next(value for value in values if value is not None)
+
+
+async def _unless_stopped(stop: StopSignal, opening: Awaitable[Value]) -> Value:
+    """The opened runtime; _StoppedEarly, after whatever was half open is closed, when the signal comes first."""
+    task = asyncio.ensure_future(opening)
+    asked = asyncio.ensure_future(stop.asked.wait())
+    try:
+        await asyncio.wait({task, asked}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        asked.cancel()
+    if task.done():
+        return task.result()
+    task.cancel()
+    await asyncio.wait({task})
+    raise _StoppedEarly
+
+
+def _announce(parts: Sequence[str], listeners: Listeners, *, for_people: bool) -> None:
+    """What runs and where: a log line, and two lines on stdout where the log is for people too."""
+    api = url_of(listeners.api)
+    watch = url_of(listeners.watch) if listeners.watch is not None else None
+    seconds = round(elapsed(), 2)
+    logger.info("ready", extra={"fields": {"seconds": seconds, "parts": parts, "api": api, "metrics": watch}})
+    if for_people:
+        print(f"● ready in {seconds:.1f} s   {' · '.join(parts)}")
+        print(f"  tools {api}/mcp/tools" + (f"   metrics {watch}/metrics" if watch else "") + "   Ctrl-C stops")
+        sys.stdout.flush()

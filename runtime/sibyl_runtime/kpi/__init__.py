@@ -1,0 +1,22 @@
+"""What is measured: the documented metric names, counted truthfully and cheaply."""
+
+from sibyl_runtime.kpi.collectors import CacheLevelCollector, EmbeddingCollector, KeepsStats, PoolCollector
+from sibyl_runtime.kpi.engine import MeteredEngine
+from sibyl_runtime.kpi.instruments import MeteredLanguageModel, MeteredVectorStore
+from sibyl_runtime.kpi.metrics import ANSWER_CACHE, CLIENT_ERROR, ERROR, SUCCESS, KnownLabels, RuntimeMetrics
+
+__all__ = [
+    "ANSWER_CACHE",
+    "CLIENT_ERROR",
+    "ERROR",
+    "SUCCESS",
+    "CacheLevelCollector",
+    "EmbeddingCollector",
+    "KeepsStats",
+    "KnownLabels",
+    "MeteredEngine",
+    "MeteredLanguageModel",
+    "MeteredVectorStore",
+    "PoolCollector",
+    "RuntimeMetrics",
+]

@@ -1,0 +1,94 @@
+"""Figures that other parts keep themselves, read when Prometheus asks: pool, embedding queue, levels of the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Protocol, runtime_checkable
+
+from prometheus_client import Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from sibyl_runtime.cache import LevelStats
+
+Stats = Callable[[], Mapping[str, float]]
+
+
+@runtime_checkable
+class KeepsStats(Protocol):
+    """A part that counts for itself, in the manner of psycopg_pool's get_stats()."""
+
+    def stats(self) -> Mapping[str, float]:
+        """Figures by name."""
+
+
+class PoolCollector(Collector):
+    """The database pool. `stats` gives psycopg_pool's figures."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterable[Metric]:
+        """Connections in use, idle and waited for; and what waiting has cost so far."""
+        stats = self._stats()
+        idle, size = stats.get("pool_available", 0), stats.get("pool_size", 0)
+        yield GaugeMetricFamily("sibyl_database_connections_active", "Connections in use.", value=size - idle)
+        yield GaugeMetricFamily("sibyl_database_connections_idle", "Open connections not in use.", value=idle)
+        yield GaugeMetricFamily(
+            "sibyl_database_connections_waiting",
+            "Requests waiting for a connection.",
+            value=stats.get("requests_waiting", 0),
+        )
+        yield CounterMetricFamily(
+            "sibyl_database_connection_waits_total",
+            "Requests that had to wait for a connection.",
+            value=stats.get("requests_queued", 0),
+        )
+        yield CounterMetricFamily(
+            "sibyl_database_connection_wait_seconds_total",
+            "Time that requests waited for a connection.",
+            value=stats.get("requests_wait_ms", 0) / 1000,
+        )
+
+
+class EmbeddingCollector(Collector):
+    """The embedding thread. Queries go before documents, so that only the wait of queries is the service's latency."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterable[Metric]:
+        """Depth of both queues; queries, and the time that they waited and took."""
+        stats = self._stats()
+        depth = GaugeMetricFamily("sibyl_embed_queue_depth", "Texts waiting to be embedded.", labels=["lane"])
+        for lane in ("query", "document"):
+            depth.add_metric([lane], stats.get(f"{lane}_queue_depth", 0))
+        yield depth
+        for name, text, figure in (
+            ("sibyl_embed_queries_total", "Queries embedded.", "queries"),
+            ("sibyl_embed_queries_refused_total", "Queries refused because the queue was full.", "queries_refused"),
+            ("sibyl_embed_queue_wait_seconds_total", "Time that queries waited.", "query_wait_seconds"),
+            ("sibyl_embed_seconds_total", "Time that embedding queries took.", "query_seconds"),
+        ):
+            yield CounterMetricFamily(name, text, value=stats.get(figure, 0))
+
+
+class CacheLevelCollector(Collector):
+    """The levels behind the answer cache: a miss in memory may still be a hit in Redis, and an error is a miss."""
+
+    def __init__(self, stats: Callable[[], Mapping[str, LevelStats]]) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterable[Metric]:
+        """Lookups and entries of each level."""
+        lookups = CounterMetricFamily(
+            "sibyl_cache_level_lookups_total", "Lookups in each level of the cache.", labels=["level", "result"]
+        )
+        entries = GaugeMetricFamily("sibyl_cache_entries", "Answers kept, where the level can tell.", labels=["level"])
+        for level, stats in self._stats().items():
+            for result, count in (("hit", stats.hits), ("miss", stats.misses), ("error", stats.errors)):
+                lookups.add_metric([level, result], count)
+            if stats.entries is not None:
+                entries.add_metric([level], stats.entries)
+        yield lookups
+        yield entries

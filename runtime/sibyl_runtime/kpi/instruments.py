@@ -1,0 +1,110 @@
+"""The seams, counted: a vector store and language models that report to the metrics and otherwise only pass on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sibyl_runtime.errors import SibylError
+from sibyl_runtime.kpi.metrics import SUCCESS, RuntimeMetrics
+from sibyl_runtime.providers.protocols import Generation, GenerationRequest, LanguageModel, Vectors
+from sibyl_runtime.store.records import EmbeddedDocument, Hit, StoreCounts, VectorStore
+
+CANCELLED = "cancelled"
+"""A call that was broken off: the deadline passed, or the client left."""
+
+
+class MeteredVectorStore:
+    """A vector store whose operations are counted."""
+
+    def __init__(self, inner: VectorStore, metrics: RuntimeMetrics) -> None:
+        self._inner = inner
+        self._used = metrics.store_used
+
+    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
+        """See VectorStore."""
+        self._used("fingerprints")
+        return await self._inner.fingerprints(document_ids)
+
+    async def replace(self, documents: Sequence[EmbeddedDocument]) -> int:
+        """See VectorStore."""
+        self._used("replace")
+        return await self._inner.replace(documents)
+
+    async def remove_missing(self, source: str, present: Sequence[str]) -> int:
+        """See VectorStore."""
+        self._used("remove_missing")
+        return await self._inner.remove_missing(source, present)
+
+    async def search(
+        self,
+        vector: Vectors,
+        *,
+        top_k: int,
+        threshold: float | None = None,
+        filters: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+    ) -> list[Hit]:
+        """See VectorStore."""
+        self._used("search")
+        return await self._inner.search(vector, top_k=top_k, threshold=threshold, filters=filters, timeout=timeout)
+
+    async def ensure_index(self) -> None:
+        """See VectorStore."""
+        await self._inner.ensure_index()
+
+    async def counts(self) -> StoreCounts:
+        """See VectorStore. Not counted: it serves the status, not a question."""
+        return await self._inner.counts()
+
+    async def check(self) -> None:
+        """See VectorStore. Not counted: a probe is no use of the store."""
+        await self._inner.check()
+
+    async def close(self) -> None:
+        """See VectorStore."""
+        await self._inner.close()
+
+
+class MeteredLanguageModel:
+    """A language model whose calls, tokens and cost are counted. `model` is the label of calls that fail."""
+
+    def __init__(self, inner: LanguageModel, model: str, metrics: RuntimeMetrics) -> None:
+        self._inner = inner
+        self._model = model
+        self._metrics = metrics.models
+
+    @property
+    def name(self) -> str:
+        """See LanguageModel."""
+        return self._inner.name
+
+    async def generate(self, request: GenerationRequest) -> Generation:
+        """See LanguageModel."""
+        try:
+            generation = await self._inner.generate(request)
+        except SibylError as error:
+            self._metrics.called(self.name, self._model, error.code)
+            raise
+        except asyncio.CancelledError:
+            self._metrics.called(self.name, self._model, CANCELLED)
+            raise
+        # The answer names the model as its provider does (`gpt-4o-2026-05-13`); labels keep the configured name.
+        self._metrics.called(self.name, self._model, SUCCESS)
+        self._metrics.used(
+            self.name,
+            self._model,
+            prompt=generation.prompt_tokens,
+            completion=generation.completion_tokens,
+            cost_usd=generation.cost_usd,
+        )
+        return generation
+
+    async def check(self) -> None:
+        """See LanguageModel."""
+        await self._inner.check()
+
+    async def close(self) -> None:
+        """See LanguageModel."""
+        await self._inner.close()

@@ -1,0 +1,74 @@
+"""Opens the parts of a runtime, and says what they are."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+
+from sibyl_runtime import __version__
+from sibyl_runtime.cache import AnswerCache
+from sibyl_runtime.health import RedisPing
+from sibyl_runtime.pipeline.context import Services
+from sibyl_runtime.providers.embedding import open_embedder
+from sibyl_runtime.providers.llm import open_language_model
+from sibyl_runtime.providers.protocols import LanguageModel
+from sibyl_runtime.settings import Settings
+from sibyl_runtime.store.pgvector import open_store
+from sibyl_runtime.workspace import SourceDocument, Workspace, effective_hash, expand_environment, redact
+
+
+def redis_ping(workspace: Workspace) -> RedisPing | None:
+    """The check of the cache's Redis level; None without one."""
+    level = workspace.caching.redis_level if workspace.caching.cache_generations else None
+    return None if level is None or level.url is None else RedisPing(level.url)
+
+
+async def open_services(
+    workspace: Workspace, settings: Settings, stack: contextlib.AsyncExitStack
+) -> tuple[Services, str]:
+    """The services, and where the store is. Whatever is opened goes on `stack`. Raises StartupError."""
+    name, embedding = workspace.default_embedding
+    embedder = await open_embedder(name, embedding)
+    stack.push_async_callback(embedder.close)
+    models: dict[str, LanguageModel] = {}
+    answering, model = workspace.default_llm
+    for each, provider in {answering: model, **workspace.providers.llm}.items():
+        models[each] = open_language_model(each, provider)
+        stack.push_async_callback(models[each].close)
+    store = await open_store(
+        workspace.default_vector_store[1],
+        dimension=embedder.dimension,
+        tag=embedder.tag,
+        embedded_directory=settings.postgres_directory,
+    )
+    stack.push_async_callback(store.close)
+    services = Services(
+        workspace=workspace,
+        embedder=embedder,
+        store=store,
+        language_models=models,
+        default_language_model=answering,
+    )
+    return services, store.location
+
+
+def described(workspace: Workspace, services: Services, location: str, cache: AnswerCache | None) -> tuple[str, ...]:
+    """What is open, in a few words each; no secrets."""
+    model = workspace.default_llm[1]
+    return (
+        services.embedder.tag,
+        location,
+        f"answers: {model.kind} {model.model}" if model.model else f"answers: {model.kind}",
+        "cache: " + (" + ".join(cache.stats()) if cache is not None else "off"),
+    )
+
+
+def identity_of(source: SourceDocument, environ: Mapping[str, str], settings: Settings, workspace: Workspace) -> str:
+    """Tells apart two runtimes that share a cache: by the document with the environment in place, less its secrets.
+
+    Two deployments of one document may differ in nothing but what ${DATABASE_URL} stands for.
+    """
+    expanded = redact(expand_environment(source.raw, environ))
+    embedded = workspace.default_vector_store[1].dsn is None
+    place = str(settings.postgres_directory.resolve()) if embedded else None
+    return effective_hash({"version": __version__, "document": expanded, "embedded": place})

@@ -1,0 +1,76 @@
+"""What a step may see and use while it runs: the parts of the runtime, the parameters, the results before it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sibyl_runtime.errors import StepFailed
+from sibyl_runtime.pipeline.deadline import Deadline
+from sibyl_runtime.pipeline.ledger import IngestLedger, IngestProgress, Progress, SkippedFile
+from sibyl_runtime.pipeline.stream import Stream
+from sibyl_runtime.pipeline.timing import StageRecorder, StageTiming
+from sibyl_runtime.providers.protocols import Embedder, LanguageModel
+from sibyl_runtime.store.records import VectorStore
+from sibyl_runtime.workspace import Workspace
+
+__all__ = [
+    "Deadline",
+    "IngestLedger",
+    "IngestProgress",
+    "Progress",
+    "Services",
+    "SkippedFile",
+    "StageTiming",
+    "StepContext",
+]
+
+AnyStream = TypeVar("AnyStream", bound=Stream[Any])
+
+
+@dataclass(frozen=True)
+class Services:
+    """The open parts of a runtime. `language_models` is keyed by the provider's name in the workspace."""
+
+    workspace: Workspace
+    embedder: Embedder
+    store: VectorStore
+    language_models: Mapping[str, LanguageModel]
+    default_language_model: str
+
+
+@dataclass
+class StepContext:
+    """One step of one run. `results` holds what the steps before it returned, by step name, in order."""
+
+    services: Services
+    pipeline: str
+    step: str
+    parameters: Mapping[str, Any]
+    results: dict[str, Mapping[str, Any]]
+    deadline: Deadline
+    progress: Progress | None = None
+    recorder: StageRecorder = field(default_factory=lambda: StageRecorder(""))
+    single_use: list[str] = field(default_factory=list)
+    """Reasons why the outcome of this run must not be kept for others; a step may add one."""
+
+    def timed(self, stage: str) -> AbstractContextManager[None]:
+        """Measure what runs inside as `stage` of this step; turns of one stage add up."""
+        return self.recorder.timed(self.step, stage)
+
+    def stream(self, kind: type[AnyStream], *, made_by: str) -> AnyStream:
+        """The nearest earlier stream of this kind. Raises StepFailed naming the technique that has to come before."""
+        for result in reversed(self.results.values()):
+            for value in result.values():
+                if isinstance(value, kind) and not value.taken:
+                    return value
+        raise self.failed(f"needs the result of a `{made_by}` step; put one before it")
+
+    def failed(self, message: str) -> StepFailed:
+        """The error for a step that cannot do its work, with its place."""
+        return StepFailed(
+            f"step `{self.step}` of pipeline `{self.pipeline}` {message}",
+            details={"pipeline": self.pipeline, "step": self.step},
+        )

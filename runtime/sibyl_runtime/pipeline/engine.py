@@ -1,0 +1,114 @@
+"""Runs one pipeline: for each step its condition, its merged configuration, its technique, within the deadline.
+
+What a step raises on purpose (a SibylError) reaches the caller as it is. Anything else becomes StepFailed with the
+step's place, so that a fault is never anonymous and never taken for an answer.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sibyl_runtime.errors import InvalidParameters, NotFound
+from sibyl_runtime.pipeline.context import Services, StepContext
+from sibyl_runtime.pipeline.deadline import Deadline
+from sibyl_runtime.pipeline.ledger import Progress
+from sibyl_runtime.pipeline.run import PipelineResult, PipelineRun
+from sibyl_runtime.pipeline.timing import Clock, StageRecorder
+from sibyl_runtime.techniques import REGISTRY
+from sibyl_runtime.techniques.technique import Technique
+from sibyl_runtime.workspace import (
+    ArgumentsInvalid,
+    Condition,
+    ConditionError,
+    Pipeline,
+    Step,
+    WorkspaceInvalid,
+    step_config,
+    technique,
+)
+
+
+class PipelineEngine:
+    """The pipelines of one workspace over one set of services."""
+
+    def __init__(
+        self,
+        services: Services,
+        techniques: Mapping[str, Technique] = REGISTRY,
+        *,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        self._services = services
+        self._techniques = techniques
+        self._clock = clock
+        self._pipelines = services.workspace.effective_pipelines
+        self._conditions: dict[str, Condition] = {}
+
+    async def run(
+        self, pipeline: str, parameters: Mapping[str, Any], *, deadline: Deadline, progress: Progress | None = None
+    ) -> PipelineResult:
+        """Run the steps in order.
+
+        Raises NotFound for an unknown pipeline, InvalidParameters for a value that does not fit a step,
+        DeadlineExceeded naming the stage, StepFailed naming the step, and what the techniques raise.
+        """
+        started = self._clock()
+        plan = self._plan(pipeline)
+        run = PipelineRun(
+            services=self._services,
+            pipeline=pipeline,
+            parameters=parameters,
+            deadline=deadline.capped(plan.timeout_s),
+            progress=progress,
+            recorder=StageRecorder(pipeline, self._clock),
+        )
+        try:
+            for step in plan.steps:
+                await self._step(run, step)
+            await run.settle()
+        finally:
+            await run.close_streams()
+        return run.result(self._clock() - started)
+
+    def _plan(self, pipeline: str) -> Pipeline:
+        plan = self._pipelines.get(pipeline)
+        if plan is None:
+            known = ", ".join(sorted(self._pipelines))
+            raise NotFound(f"there is no pipeline `{pipeline}`; known: {known}", details={"pipeline": pipeline})
+        return plan
+
+    async def _step(self, run: PipelineRun, step: Step) -> None:
+        context = run.context(step.name)
+        worker = self._techniques.get(technique(step.use).id)
+        if worker is None:
+            raise context.failed(f"uses `{step.use}`, which is not available in this version")
+        if not self._wanted(step, context):
+            run.recorder.skip(step.name, worker.stage)
+            return
+        try:
+            parameters = {name: value for name, value in run.parameters.items() if name not in worker.merges}
+            config = step_config(self._services.workspace, run.pipeline, step, parameters)
+        except ArgumentsInvalid as error:
+            raise invalid_arguments(error) from error
+        except WorkspaceInvalid as error:
+            raise context.failed("has settings that do not fit: " + "; ".join(map(str, error.problems))) from error
+        await run.finish(context, worker.stage, lambda: worker.run(context, config))
+
+    def _wanted(self, step: Step, context: StepContext) -> bool:
+        if step.condition is None:
+            return True
+        try:
+            condition = self._conditions.get(step.condition)
+            if condition is None:
+                condition = self._conditions[step.condition] = Condition.parse(step.condition)
+            return condition.evaluate(context.results, context.parameters)
+        except ConditionError as error:
+            raise context.failed(f"has a condition that cannot be evaluated: `{step.condition}`: {error}") from error
+
+
+def invalid_arguments(error: ArgumentsInvalid) -> InvalidParameters:
+    """What the contract found wrong with the arguments of a call, as the error that a client sees."""
+    problems = [{"parameter": problem.path, "message": problem.message} for problem in error.problems]
+    return InvalidParameters(str(error), details={"problems": problems})

@@ -1,0 +1,137 @@
+"""One run of one pipeline: its results so far, and the guard around whatever runs in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from sibyl_runtime.errors import DeadlineExceeded, SibylError
+from sibyl_runtime.pipeline.context import Services, StepContext
+from sibyl_runtime.pipeline.deadline import Deadline
+from sibyl_runtime.pipeline.ledger import IngestLedger, Progress
+from sibyl_runtime.pipeline.stream import Stream
+from sibyl_runtime.pipeline.timing import StageRecorder, StageTiming
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True)
+class PipelineResult:
+    """What a run came to. `results` is keyed by step; a lazy result appears as the number of things it carried.
+
+    `ledgers` holds one entry per load that ran, with what it skipped. `seconds` is the wall time of the whole run.
+    `reusable` is False when a step said that its answer must not serve anybody else.
+    """
+
+    pipeline: str
+    results: Mapping[str, Mapping[str, Any]]
+    stages: tuple[StageTiming, ...]
+    seconds: float
+    ledgers: tuple[IngestLedger, ...] = ()
+    reusable: bool = True
+
+
+@dataclass
+class PipelineRun:
+    """The state of a run. Steps run one after the other; only streams work across steps."""
+
+    services: Services
+    pipeline: str
+    parameters: Mapping[str, Any]
+    deadline: Deadline
+    progress: Progress | None
+    recorder: StageRecorder
+    results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    single_use: list[str] = field(default_factory=list)
+
+    def context(self, step: str) -> StepContext:
+        """What the step called `step` is given."""
+        return StepContext(
+            services=self.services,
+            pipeline=self.pipeline,
+            step=step,
+            parameters=self.parameters,
+            results=self.results,
+            deadline=self.deadline,
+            progress=self.progress,
+            recorder=self.recorder,
+            single_use=self.single_use,
+        )
+
+    async def finish(self, context: StepContext, stage: str, work: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
+        """Run a step and keep what it returns."""
+        self.results[context.step] = dict(await self.guarded(context, stage, work))
+        self._publish_counts()
+
+    async def guarded(self, context: StepContext, stage: str, work: Callable[[], Awaitable[Value]]) -> Value:
+        """The value of `work`, within the deadline; every failure gets the place where it happened.
+
+        `stage` names the place while no stage is being timed.
+        """
+        self.deadline.check(stage)
+        self.recorder.running = None
+        scope = asyncio.timeout(self.deadline.remaining())
+        try:
+            async with scope:
+                return await work()
+        except DeadlineExceeded as error:
+            # Stores and models tell what they were doing; the caller also wants to know in which stage.
+            error.details |= self._place(context, stage)
+            raise
+        except SibylError:
+            raise
+        except Exception as error:
+            if isinstance(error, TimeoutError) and scope.expired():
+                raise self.deadline.exceeded(**self._place(context, stage)) from error
+            raise context.failed(f"failed: {type(error).__name__}: {error}") from error
+
+    def _place(self, context: StepContext, stage: str) -> dict[str, str]:
+        """The stage that is running. While a stream is drained it may belong to an earlier step."""
+        step, running = self.recorder.running or (context.step, stage)
+        return {"stage": running, "step": step, "pipeline": self.pipeline}
+
+    async def settle(self) -> None:
+        """Run the streams that no step took: a pipeline that ends before `data.store_vectors` still does its work."""
+        for step, stream in reversed(self._streams()):
+            if not stream.taken:
+                await self.guarded(self.context(step), "load", stream.drain)
+        self._publish_counts()
+
+    async def close_streams(self) -> None:
+        """Release files and the like, the last stream first: each reads from the one before it."""
+        for _, stream in reversed(self._streams()):
+            await stream.close()
+
+    def result(self, seconds: float) -> PipelineResult:
+        """The outcome, after `settle`."""
+        ledgers = {id(stream.ledger): stream.ledger for _, stream in self._streams()}
+        return PipelineResult(
+            pipeline=self.pipeline,
+            results=self._plain_results(),
+            stages=self.recorder.timings(),
+            seconds=seconds,
+            ledgers=tuple(ledgers.values()),
+            reusable=not self.single_use,
+        )
+
+    def _streams(self) -> list[tuple[str, Stream[Any]]]:
+        return [
+            (step, value)
+            for step, result in self.results.items()
+            for value in result.values()
+            if isinstance(value, Stream)
+        ]
+
+    def _publish_counts(self) -> None:
+        """A count exists once its stream has ended: until then a condition on it is an error, not a wrong number."""
+        for step, result in self.results.items():
+            for stream in [value for value in result.values() if isinstance(value, Stream) and value.ended]:
+                self.results[step] = {**result, "count": stream.count}
+
+    def _plain_results(self) -> dict[str, dict[str, Any]]:
+        return {
+            step: {key: value.count if isinstance(value, Stream) else value for key, value in result.items()}
+            for step, result in self.results.items()
+        }

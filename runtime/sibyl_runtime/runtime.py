@@ -1,0 +1,244 @@
+"""The composition root of the data plane: opens every part, answers tool calls, ingests, reports health, closes.
+
+The server and the command line use it alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sibyl_runtime import __version__
+from sibyl_runtime.answering import AnswerReuse, CorpusVersion, ToolOutcome, outcome_of
+from sibyl_runtime.cache import AnswerCache, AnswerIdentity, answer_key, open_cache
+from sibyl_runtime.errors import IngestError, NotFound
+from sibyl_runtime.health import HealthChecks, overall
+from sibyl_runtime.opening import described, identity_of, open_services, redis_ping
+from sibyl_runtime.pipeline.context import Deadline, Progress, Services, SkippedFile
+from sibyl_runtime.pipeline.engine import PipelineEngine, invalid_arguments
+from sibyl_runtime.pipeline.run import PipelineResult
+from sibyl_runtime.settings import Settings
+from sibyl_runtime.workspace import (
+    ArgumentsInvalid,
+    SourceDocument,
+    Tool,
+    Workspace,
+    effective_hash,
+    parse_workspace,
+    validate_arguments,
+    validate_parameters,
+)
+
+__all__ = ["IngestReport", "Instrument", "Runtime", "Settings", "ToolOutcome"]
+
+Instrument = Callable[[Services], Services]
+"""Puts something in front of the services, such as counters, before anything uses them."""
+
+NO_DEADLINE = Deadline.after(None)
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest did. `documents` and `chunks` were stored, `replaced` of them for a former version; `unchanged`
+    cost nothing; `removed` are gone from the source. `skipped` names everything left out, with the reason."""
+
+    documents: int
+    chunks: int
+    unchanged: int
+    replaced: int
+    removed: int
+    seconds: float
+    skipped: list[SkippedFile] = field(default_factory=list)
+
+
+class Runtime:
+    """One open workspace. Made by `open`; `close` ends everything that it started."""
+
+    def __init__(
+        self,
+        workspace: Workspace,
+        source: SourceDocument,
+        services: Services,
+        cache: AnswerCache | None,
+        *,
+        identity: str,
+        description: tuple[str, ...],
+        on_close: contextlib.AsyncExitStack,
+    ) -> None:
+        self.workspace = workspace
+        self.source = source
+        self.config_hash = effective_hash(source.raw)
+        self.services = services
+        self.cache = cache
+        self.engine = PipelineEngine(services)
+        self.description = description
+        """What is open, in a few words each, for people and logs; no secrets."""
+        self._identity = identity
+        self._on_close = on_close
+        self._reuse = None if cache is None else AnswerReuse(cache)
+        self._version = CorpusVersion(services.store)
+        self._ingesting = asyncio.Lock()
+        self._opened_at = time.monotonic()
+        self._redis = redis_ping(workspace)
+        if self._redis is not None:
+            on_close.push_async_callback(self._redis.close)
+        self._health = HealthChecks(
+            {
+                "database": self._check_database,
+                "vector_store": self._check_vector_store,
+                "llm_provider": self._check_language_models,
+                "cache": self._check_cache,
+            }
+        )
+
+    @classmethod
+    async def open(
+        cls,
+        source: SourceDocument,
+        environ: Mapping[str, str],
+        settings: Settings,
+        *,
+        instrument: Instrument = lambda services: services,
+    ) -> Runtime:
+        """Read the document and open what it asks for; a failure closes what was open.
+
+        Raises WorkspaceInvalid for the document, StartupError for a part that cannot be opened as configured.
+        """
+        workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=environ)
+        async with contextlib.AsyncExitStack() as stack:
+            cache = open_cache(workspace.caching, namespace=workspace.name)
+            if cache is not None:
+                stack.push_async_callback(cache.close)
+            services, location = await open_services(workspace, settings, stack)
+            return cls(
+                workspace,
+                source,
+                instrument(services),
+                cache,
+                identity=identity_of(source, environ, settings, workspace),
+                description=described(workspace, services, location, cache),
+                on_close=stack.pop_all(),
+            )
+        raise AssertionError("unreachable: the stack does not swallow errors")  # for the type checker
+
+    async def call_tool(self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline) -> ToolOutcome:
+        """Answer a call, from the cache where it holds the answer.
+
+        Raises NotFound, InvalidParameters with all problems, DeadlineExceeded naming the stage, other SibylErrors.
+        """
+        found = self._tool(tool)
+        try:
+            parameters = validate_arguments(found, arguments)
+        except ArgumentsInvalid as error:
+            raise invalid_arguments(error) from error
+
+        async def compute() -> PipelineResult:
+            return await self.engine.run(found.pipeline, parameters, deadline=deadline)
+
+        if self._reuse is None:
+            return outcome_of(await compute(), cache="off")
+        key = await self._key(found, parameters)
+        return await self._reuse.answer(key, compute, deadline=deadline)
+
+    async def ingest(
+        self,
+        path: str | None,
+        *,
+        pipeline: str = "ingest",
+        progress: Progress | None = None,
+        deadline: Deadline = NO_DEADLINE,
+    ) -> IngestReport:
+        """Bring the collection up to date with `path`, or with the path that the pipeline names; one at a time.
+
+        Raises IngestError when there is nothing to ingest; nothing has changed then.
+        """
+        started = time.perf_counter()
+        try:
+            parameters = validate_parameters(self.workspace, pipeline, {} if path is None else {"path": path})
+        except ArgumentsInvalid as error:
+            raise invalid_arguments(error) from error
+        async with self._ingesting:
+            try:
+                result = await self.engine.run(pipeline, parameters, deadline=deadline, progress=progress)
+            finally:
+                self._version.forget()
+        if not result.ledgers:
+            raise IngestError(f"pipeline `{pipeline}` loads no documents; it has no step data.load_documents that ran")
+        return _report(result, time.perf_counter() - started)
+
+    async def health(self) -> Mapping[str, Any]:
+        """The documented health document; each part checked at most once a second, and for less than a second."""
+        checks = await self._health.results()
+        return {
+            "status": overall(checks),
+            "version": __version__,
+            "uptime_seconds": round(time.monotonic() - self._opened_at, 1),
+            "checks": checks,
+        }
+
+    async def close(self) -> None:
+        """Close every part, last opened first. May be called twice."""
+        await self._on_close.aclose()
+
+    def _tool(self, name: str) -> Tool:
+        tools = self.workspace.effective_tools
+        if name not in tools:
+            known = ", ".join(sorted(tools)) or "none"
+            raise NotFound(f"there is no tool `{name}`; known: {known}", details={"tool": name, "known": sorted(tools)})
+        return tools[name]
+
+    async def _key(self, tool: Tool, parameters: Mapping[str, Any]) -> str:
+        return answer_key(
+            AnswerIdentity(
+                workspace=self.workspace.name,
+                tool=tool.name,
+                pipeline=self._identity,
+                corpus_version=await self._version.current(),
+                embedder=self.services.embedder.tag,
+                llm=self.services.default_language_model,
+                arguments=parameters,
+            )
+        )
+
+    async def _check_database(self) -> Mapping[str, Any]:
+        await self.services.store.check()
+        return {}
+
+    async def _check_vector_store(self) -> Mapping[str, Any]:
+        counts = await self.services.store.counts()
+        return {
+            "documents": counts.documents,
+            "chunks": counts.chunks,
+            "corpus_version": counts.corpus_version,
+            "embedder": self.services.embedder.tag,
+        }
+
+    async def _check_language_models(self) -> Mapping[str, Any]:
+        """The one that answers by default; another one that fails shows in the answers of its own pipeline."""
+        name = self.services.default_language_model
+        await self.services.language_models[name].check()
+        return {"provider": name, "kind": self.workspace.default_llm[1].kind}
+
+    async def _check_cache(self) -> Mapping[str, Any]:
+        if self.cache is None:
+            return {"status": "disabled"}
+        if self._redis is not None:
+            await self._redis()
+        return {name: vars(stats) for name, stats in self.cache.stats().items()}
+
+
+def _report(result: PipelineResult, seconds: float) -> IngestReport:
+    ledgers = result.ledgers
+    return IngestReport(
+        documents=sum(ledger.stored for ledger in ledgers),
+        chunks=sum(ledger.stored_chunks for ledger in ledgers),
+        unchanged=sum(ledger.unchanged for ledger in ledgers),
+        replaced=sum(ledger.replaced for ledger in ledgers),
+        removed=sum(ledger.removed for ledger in ledgers),
+        seconds=seconds,
+        skipped=[skipped for ledger in ledgers for skipped in ledger.skipped],
+    )

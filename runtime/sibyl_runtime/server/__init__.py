@@ -1,0 +1,1 @@
+"""The HTTP surface: tools, health, configuration and metrics over one runtime."""

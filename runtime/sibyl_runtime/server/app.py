@@ -1,0 +1,110 @@
+"""Composes the two applications of a process: the API that clients use, and the one that machines watch."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, disable_created_metrics, generate_latest
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, ExceptionHandler
+
+from sibyl_runtime import __version__
+from sibyl_runtime.errors import SibylError
+from sibyl_runtime.kpi import RuntimeMetrics
+from sibyl_runtime.server import catalogue
+from sibyl_runtime.server.authentication import ApiKeys, Authentication
+from sibyl_runtime.server.configuration import configuration_route
+from sibyl_runtime.server.health import Health, Lifecycle
+from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on_unexpected, on_validation_error
+from sibyl_runtime.server.seam import ServedRuntime
+from sibyl_runtime.server.telemetry import Telemetry
+from sibyl_runtime.server.tools import add_tool_routes, offered_tools
+
+_HANDLERS: Mapping[Any, ExceptionHandler] = {
+    SibylError: on_sibyl_error,
+    HTTPException: on_http_exception,
+    RequestValidationError: on_validation_error,
+    Exception: on_unexpected,
+}
+
+
+@dataclass(frozen=True)
+class Applications:
+    """`api` for clients, `watch` for Prometheus, kubelet and the operator. The API's lifespan closes the runtime."""
+
+    api: ASGIApp
+    watch: ASGIApp
+
+
+def create_applications(runtime: ServedRuntime, metrics: RuntimeMetrics, lifecycle: Lifecycle) -> Applications:
+    """Both applications over one open runtime. Raises StartupError for API keys that would let everybody in."""
+    health = Health(runtime, lifecycle)
+    shared = [*health.routes(), configuration_route(runtime)]
+    return Applications(
+        api=Telemetry(_api(runtime, metrics, health, shared), metrics),
+        watch=Telemetry(_watch(metrics.registry, shared), metrics),
+    )
+
+
+def _api(runtime: ServedRuntime, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute]) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await health.close()
+        await runtime.close()
+
+    server = runtime.workspace.mcp.server
+    # No /docs and /redoc: their pages load scripts from another company's network.
+    app = FastAPI(
+        title=server.name,
+        description=server.description or runtime.workspace.description or "",
+        version=server.version or __version__,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        exception_handlers=dict(_HANDLERS),
+    )
+    add_tool_routes(app, runtime, metrics)
+    app.router.routes.extend(shared)
+    _describe_tools(app, runtime)
+    authentication = runtime.workspace.mcp.authentication
+    if authentication is not None:
+        app.add_middleware(Authentication, keys=ApiKeys(authentication.header, authentication.keys))
+    return app
+
+
+def _watch(registry: CollectorRegistry, shared: list[BaseRoute]) -> Starlette:
+    """Without a key: nothing in it is secret, and its port is not given to clients."""
+    # The library's own switch is global: a second series with the birth of each counter tells nobody anything here.
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation here
+
+    async def metrics(_: Request) -> Response:
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return Starlette(
+        routes=[Route("/metrics", metrics, methods=["GET"]), *shared],
+        exception_handlers=dict(_HANDLERS),
+    )
+
+
+def _describe_tools(app: FastAPI, runtime: ServedRuntime) -> None:
+    """/openapi.json with one operation per tool, made once."""
+    generated = app.openapi
+    tools = list(offered_tools(runtime.workspace).values())
+
+    def described() -> dict[str, Any]:
+        document = generated()
+        document["paths"] |= catalogue.operations(tools)
+        return document
+
+    app.openapi = described  # type: ignore[method-assign]  # the way that FastAPI documents

@@ -1,0 +1,72 @@
+"""Connects the metrics to one runtime: the labels it will use, its parts counted, its own figures collected."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sibyl_runtime import __version__
+from sibyl_runtime.cache import AnswerCache
+from sibyl_runtime.kpi import (
+    ANSWER_CACHE,
+    CacheLevelCollector,
+    EmbeddingCollector,
+    KeepsStats,
+    KnownLabels,
+    MeteredLanguageModel,
+    MeteredVectorStore,
+    PoolCollector,
+    RuntimeMetrics,
+)
+from sibyl_runtime.pipeline.context import Services
+from sibyl_runtime.workspace import Workspace, latency_buckets
+
+
+def metrics_for(workspace: Workspace) -> RuntimeMetrics:
+    """Metrics with every series that this workspace can have, at zero; each latency target is an exact bucket edge."""
+    labels = KnownLabels(
+        tools=sorted(workspace.effective_tools),
+        pipelines={
+            name: [step.name for step in pipeline.steps if step.name is not None]
+            for name, pipeline in workspace.effective_pipelines.items()
+        },
+        models=_models(workspace),
+        vector_store=workspace.default_vector_store[0],
+        caches=(ANSWER_CACHE,) if workspace.caching.enabled and workspace.caching.cache_generations else (),
+    )
+    return RuntimeMetrics(labels, latency_buckets=latency_buckets(workspace))
+
+
+def metered(services: Services, metrics: RuntimeMetrics) -> Services:
+    """The same services, counted; what keeps its own figures is read at each scrape."""
+    if isinstance(services.store, KeepsStats):
+        metrics.registry.register(PoolCollector(services.store.stats))
+    if isinstance(services.embedder, KeepsStats):
+        metrics.registry.register(EmbeddingCollector(services.embedder.stats))
+    models = _models(services.workspace)
+    return replace(
+        services,
+        store=MeteredVectorStore(services.store, metrics),
+        language_models={
+            name: MeteredLanguageModel(model, models.get(name, name), metrics)
+            for name, model in services.language_models.items()
+        },
+    )
+
+
+def collect_cache(cache: AnswerCache, metrics: RuntimeMetrics) -> None:
+    """Read the levels of the answer cache at each scrape."""
+    metrics.registry.register(CacheLevelCollector(cache.stats))
+
+
+def identify(metrics: RuntimeMetrics, *, config_hash: str, embedder: str) -> None:
+    """Export what runs: the hash of its configuration, its version, the model that makes its vectors."""
+    metrics.families.information("sibyl_config_info", "The configuration that was loaded.", {"hash": config_hash})
+    facts = {"version": __version__, "embedder": embedder}
+    metrics.families.information("sibyl_build_info", "The program and its embedding model.", facts)
+
+
+def _models(workspace: Workspace) -> dict[str, str]:
+    """The configured model by the provider's name; its kind where it has no model (extractive)."""
+    default_name, default = workspace.default_llm
+    providers = {**workspace.providers.llm, default_name: default}
+    return {name: provider.model or provider.kind for name, provider in providers.items()}

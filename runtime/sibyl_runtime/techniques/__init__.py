@@ -1,0 +1,20 @@
+"""The techniques of this version, one file each. The registry is the only place that knows all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from sibyl_runtime.techniques.chunking import Chunking
+from sibyl_runtime.techniques.embedding import Embedding
+from sibyl_runtime.techniques.generation import Generation
+from sibyl_runtime.techniques.load_documents import LoadDocuments
+from sibyl_runtime.techniques.retrieval import Retrieval
+from sibyl_runtime.techniques.store_vectors import StoreVectors
+from sibyl_runtime.techniques.technique import Technique
+
+__all__ = ["REGISTRY", "Technique"]
+
+_ALL: tuple[Technique, ...] = (LoadDocuments(), Chunking(), Embedding(), StoreVectors(), Retrieval(), Generation())
+
+REGISTRY: Mapping[str, Technique] = MappingProxyType({technique.id: technique for technique in _ALL})

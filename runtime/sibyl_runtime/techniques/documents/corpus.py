@@ -1,0 +1,57 @@
+"""Reads the files of a corpus one after the other, by format. Synchronous: it runs off the event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+
+from sibyl_runtime.store.records import Document
+from sibyl_runtime.techniques.documents.decoding import check_id, read_text
+from sibyl_runtime.techniques.documents.discovery import Corpus, CorpusFile
+from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped, Unreadable
+from sibyl_runtime.techniques.documents.json_lines import Fields, read_json_lines
+from sibyl_runtime.techniques.documents.markdown import split_front_matter, structure
+from sibyl_runtime.workspace import LoadDocumentsConfig
+
+MARKDOWN = frozenset({".md", ".markdown", ".mdx"})
+JSON_LINES = frozenset({".jsonl", ".ndjson"})
+
+
+def is_json_lines(file: CorpusFile) -> bool:
+    """True for a file of records: how many documents it holds is not known before it is read."""
+    return PurePosixPath(file.name).suffix.lower() in JSON_LINES
+
+
+def read_corpus(corpus: Corpus, config: LoadDocumentsConfig, *, source: str, encoding: str) -> Iterator[Event]:
+    """Every document of `corpus`, and everything that had to be left out, in the order of the file names."""
+    yield from corpus.skipped
+    fields = Fields(config.id_field, config.text_field, config.title_field)
+    for file in corpus.files:
+        if is_json_lines(file):
+            yield from read_json_lines(
+                file, source=source, fields=fields, encoding=encoding, max_size=config.max_file_size
+            )
+        else:
+            yield _read_one(file, source=source, encoding=encoding, max_size=config.max_file_size)
+
+
+def _read_one(file: CorpusFile, *, source: str, encoding: str, max_size: int) -> Event:
+    markdown = PurePosixPath(file.name).suffix.lower() in MARKDOWN
+    try:
+        check_id(file.name)
+        text = read_text(file.path, max_size=max_size, encoding=encoding)
+        metadata, text = split_front_matter(text) if markdown else ({}, text)
+        if not text.strip():
+            raise Unreadable("empty")
+    except Unreadable as error:
+        return Skipped(file.name, str(error), document_id=file.name)
+    title = _title(metadata.pop("title", None), text, file.name) if markdown else PurePosixPath(file.name).stem
+    return LoadedDocument(Document(file.name, source, title, text, metadata), markdown)
+
+
+def _title(written: object, text: str, name: str) -> str:
+    """The front matter's title, else the first heading, else the name of the file."""
+    if written not in (None, ""):
+        return " ".join(str(written).split())
+    first = next((heading.title for heading in structure(text).headings if heading.title), None)
+    return first or PurePosixPath(name).stem

@@ -1,0 +1,32 @@
+"""What makes a stored document current: with an equal fingerprint, embedding it again would change nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from sibyl_runtime.techniques.documents.events import LoadedDocument
+from sibyl_runtime.workspace import ChunkingConfig
+
+RECIPE = 1
+"""Raise it when the same document would be cut or embedded differently by a new version: all get replaced then."""
+
+
+def fingerprint(loaded: LoadedDocument, config: ChunkingConfig, embedder_tag: str) -> str:
+    """SHA-256, in hex, over everything that decides what is stored of a document, except its id.
+
+    The source is part of it: a document that another load takes over must be stored again, or no load would own it.
+    """
+    document = loaded.document
+    facts = {
+        "recipe": RECIPE,
+        "source": document.source,
+        "title": document.title,
+        "text": document.text,
+        "metadata": document.metadata,
+        "markdown": loaded.markdown,
+        "chunking": [config.subtechnique, config.chunk_size, config.chunk_overlap],
+        "embedder": embedder_tag,
+    }
+    canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()

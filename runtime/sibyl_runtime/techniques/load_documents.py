@@ -1,0 +1,120 @@
+"""`data.load_documents`: files become documents, batch by batch, off the event loop and in bounded memory.
+
+A file that cannot be read is reported and left out; what the store holds of it stays. Ids are paths relative to the
+directory, or those of the records of a JSON lines file; an id seen twice in one load keeps its first document.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from sibyl_runtime.errors import IngestError
+from sibyl_runtime.pipeline.context import IngestLedger, SkippedFile, StepContext
+from sibyl_runtime.techniques.batches import DocumentBatch, DocumentStream
+from sibyl_runtime.techniques.documents.corpus import is_json_lines, read_corpus
+from sibyl_runtime.techniques.documents.decoding import known_encoding
+from sibyl_runtime.techniques.documents.discovery import Corpus, discover
+from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped
+from sibyl_runtime.workspace import LoadDocumentsConfig
+
+BATCH_CHARACTERS = 4 * 1024 * 1024
+"""A batch is passed on at this size even when it has fewer documents than `chunk_size`."""
+
+SHOWN = 10
+
+
+class LoadDocuments:
+    """Reads `path` (of the parameters, else of the step). Yields DocumentBatches in the order of the file names."""
+
+    id = "data.load_documents"
+    stage = "load"
+    merges: frozenset[str] = frozenset()
+
+    async def run(self, context: StepContext, config: LoadDocumentsConfig) -> Mapping[str, Any]:
+        """Find the files; reading starts when a later step asks. Raises IngestError when there is nothing there."""
+        path = _path(context.parameters.get("path"), config)
+        encoding = known_encoding(config.encoding)
+        with context.timed("load"):
+            corpus = await asyncio.to_thread(discover, Path(path), config.pattern)
+        countable = not any(is_json_lines(file) for file in corpus.files)
+        ledger = IngestLedger(
+            source=config.source or str(corpus.root),
+            total_documents=len(corpus.files) + len(corpus.skipped) if countable else None,
+        )
+        events = read_corpus(corpus, config, source=ledger.source, encoding=encoding)
+        return {"documents": DocumentStream(_batches(context, config, corpus, events, ledger), ledger)}
+
+
+def _path(parameter: object, config: LoadDocumentsConfig) -> str:
+    path = config.path if parameter is None else parameter
+    if not isinstance(path, str) or not path:
+        raise IngestError("no path to ingest: give one, or set `path` in the config of the step data.load_documents")
+    return path
+
+
+async def _batches(
+    context: StepContext, config: LoadDocumentsConfig, corpus: Corpus, events: Iterator[Event], ledger: IngestLedger
+) -> AsyncGenerator[DocumentBatch, None]:
+    found = False
+    waiting: list[DocumentBatch] = []
+    while True:
+        with context.timed("load"):
+            documents = await asyncio.to_thread(_next_batch, events, config.chunk_size, ledger)
+        if not documents:
+            break
+        found = True
+        if config.streaming:
+            yield DocumentBatch(documents)
+        else:
+            waiting.append(DocumentBatch(documents))
+    if not found:
+        raise _nothing_found(corpus, config.pattern, ledger.skipped)
+    if not config.streaming:
+        ledger.total_documents = sum(batch.size for batch in waiting)
+    for batch in waiting:
+        yield batch
+
+
+def _next_batch(events: Iterator[Event], most: int, ledger: IngestLedger) -> list[LoadedDocument]:
+    """Up to `most` documents; fewer only when they are large or the corpus ends."""
+    documents: list[LoadedDocument] = []
+    characters = 0
+    for event in events:
+        if isinstance(event, Skipped):
+            _leave_out(event, ledger)
+            continue
+        document = event.document
+        if document.id in ledger.present:
+            ledger.skip(document.id, "another document of this load has the same id; the first one is kept")
+            continue
+        ledger.present[document.id] = None
+        documents.append(event)
+        characters += len(document.text)
+        if len(documents) >= most or characters >= BATCH_CHARACTERS:
+            break
+    return documents
+
+
+def _leave_out(event: Skipped, ledger: IngestLedger) -> None:
+    ledger.skip(event.path, event.reason)
+    ledger.unknown_ids += event.may_hide
+    if event.document_id is not None:
+        # Not readable now is not gone: what was stored of it before stays until it can be read, or is deleted.
+        ledger.present[event.document_id] = None
+
+
+def _nothing_found(corpus: Corpus, pattern: str, skipped: list[SkippedFile]) -> IngestError:
+    shown = "; ".join(f"{file.path}: {file.reason}" for file in skipped[:SHOWN])
+    more = f"; and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
+    left_out = f"; left out: {shown}{more}" if skipped else "; no file matches"
+    return IngestError(
+        f'no document to ingest in {corpus.root} with pattern "{pattern}"{left_out}. Nothing was changed',
+        details={
+            "path": str(corpus.root),
+            "pattern": pattern,
+            "skipped": [{"path": file.path, "reason": file.reason} for file in skipped[:100]],
+        },
+    )

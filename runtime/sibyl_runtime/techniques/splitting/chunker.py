@@ -1,0 +1,94 @@
+"""A document in, its chunks out: with the text that is embedded for each, which says where in the document it stands.
+
+What the model reads is the path of headings above a chunk, then the chunk: "it does not scale" is found only when the
+vector also knows that this is about read replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sibyl_runtime.store.records import Chunk, Document
+from sibyl_runtime.techniques.splitting.packing import CHARACTERS_PER_TOKEN, Cuts, Limits, pack
+from sibyl_runtime.techniques.splitting.sections import Section, fixed_outline, text_outline
+from sibyl_runtime.techniques.splitting.tokens import Tokenize, TokenTable
+
+MARKERS = 2
+"""Tokens that the model puts around every text."""
+
+SEPARATOR = " > "
+
+
+@dataclass(frozen=True)
+class PlannedChunk:
+    """A chunk and the text that is embedded for it. `chunk.tokens` counts that text, the markers included."""
+
+    chunk: Chunk
+    text: str
+
+
+class Chunker:
+    """Cuts documents for one model. `chunk_size` and `chunk_overlap` are tokens; the markers count in the size."""
+
+    def __init__(self, tokenize: Tokenize, *, structured: bool, chunk_size: int, chunk_overlap: int) -> None:
+        self._tokenize = tokenize
+        self._structured = structured
+        self._room = chunk_size - MARKERS
+        self._overlap = chunk_overlap
+
+    def chunks(self, document: Document, *, markdown: bool) -> list[PlannedChunk]:
+        """All chunks of a document, in order. White space at the edges of a chunk is dropped, nothing else is."""
+        text = document.text
+        outline = text_outline(text, markdown=markdown) if self._structured else fixed_outline(text)
+        table = TokenTable(text, self._tokenize)
+        cuts = Cuts(table, outline)
+        planned = [part for section in outline.sections for part in self._section(document.title, table, cuts, section)]
+        return [
+            PlannedChunk(Chunk(ordinal, content, heading, tokens), embedded)
+            for ordinal, (content, heading, tokens, embedded) in enumerate(planned)
+        ]
+
+    def _section(
+        self, title: str, table: TokenTable, cuts: Cuts, section: Section
+    ) -> Iterator[tuple[str, str, int, str]]:
+        first = self._prefix(_above(title, section.lead, shown=section.path))
+        later = self._prefix(_above(title, section.path, shown=section.path))
+        counts = {prefix: len(self._tokenize(prefix)) for prefix in {first, later}}
+
+        def embedded(start: int, end: int) -> str:
+            prefix = first if start == section.start else later
+            content = trimmed(table.text[start:end])
+            return f"{prefix}\n{content}" if prefix else content
+
+        def excess(start: int, end: int) -> int:
+            return len(self._tokenize(embedded(start, end))) - self._room
+
+        limits = Limits(self._room - max(counts.values()), self._overlap, self._room * CHARACTERS_PER_TOKEN)
+        cuts.protect(section, limits)
+        heading = SEPARATOR.join(section.path)
+        for start, end in pack(table, cuts, section, limits, excess):
+            content = trimmed(table.text[start:end])
+            if content:
+                prefix = first if start == section.start else later
+                yield content, heading, counts[prefix] + table.count(start, end) + MARKERS, embedded(start, end)
+
+    def _prefix(self, above: Sequence[str]) -> str:
+        """The path that is embedded: the innermost headings, within half of the room."""
+        for outermost in range(len(above)):
+            path = SEPARATOR.join(above[outermost:])
+            if len(self._tokenize(path)) <= self._room // 2:
+                return path
+        return ""
+
+
+def _above(title: str, headings: tuple[str, ...], *, shown: tuple[str, ...]) -> tuple[str, ...]:
+    """The document's title, unless a heading says the same, and the headings."""
+    return headings if not title or title in shown else (title, *headings)
+
+
+def trimmed(text: str) -> str:
+    """`text` without white space at its end and blank lines at its start; indentation stays."""
+    text = text.rstrip()
+    start = len(text) - len(text.lstrip())
+    return text[text.rfind("\n", 0, start) + 1 :]

@@ -1,0 +1,123 @@
+"""Workspaces and what was observed of them, good by default, for tests to change one thing at a time."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read_resource
+from sibyl_operator.desired import config_hash, desired, referenced_secrets
+from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts, SecretFacts
+
+ROOT = Path(__file__).parents[3]
+CORPUS = ROOT / "tests" / "controlplane" / "crd_corpus"
+
+MINIMAL: dict[str, Any] = {
+    "apiVersion": "sibyl.dev/v1alpha1",
+    "kind": "SibylWorkspace",
+    "metadata": {"name": "docs", "namespace": "team", "uid": "uid-1", "generation": 3},
+    "spec": {
+        "workspace": {},
+        "runtime": {"replicas": 2},
+        "database": {"provider": "External", "external": {"secretRef": {"name": "docs-database"}}},
+    },
+}
+
+
+def body(**spec: Any) -> dict[str, Any]:
+    """A minimal resource with fields of spec replaced."""
+    made = copy.deepcopy(MINIMAL)
+    made["spec"].update(copy.deepcopy(spec))
+    return made
+
+
+def full_body() -> dict[str, Any]:
+    """The resource of the corpus that has every field."""
+    made: dict[str, Any] = yaml.safe_load((CORPUS / "valid" / "full.yaml").read_text())
+    made["metadata"] |= {"namespace": "team", "uid": "uid-2", "generation": 1}
+    return made
+
+
+def valid(manifest: dict[str, Any]) -> WorkspaceResource:
+    """The resource, which must be valid."""
+    found = read_resource(manifest)
+    assert isinstance(found, WorkspaceResource), [str(problem) for problem in found.problems]
+    return found
+
+
+def resource(**spec: Any) -> WorkspaceResource:
+    """A valid minimal resource with fields of spec replaced."""
+    return valid(body(**spec))
+
+
+def problems(manifest: dict[str, Any]) -> list[str]:
+    """Everything that is wrong with the resource, as a reader sees it."""
+    found = read_resource(manifest)
+    return [str(problem) for problem in found.problems] if isinstance(found, InvalidResource) else []
+
+
+def secrets(of: WorkspaceResource) -> dict[str, SecretFacts]:
+    """Facts of every Secret that the resource names, all there."""
+    return {
+        name: SecretFacts(name, exists=True, keys=keys, digest=f"digest-of-{name}")
+        for name, keys in referenced_secrets(of).items()
+    }
+
+
+def children(of: WorkspaceResource, *, available: int = 2) -> dict[tuple[str, str], dict[str, Any]]:
+    """The desired children as live objects, rolled out."""
+    live = {(made["kind"], made["metadata"]["name"]): made for made in desired(of, secrets(of))}
+    for (kind, _), child in live.items():
+        if kind == "Deployment":
+            child["metadata"]["generation"] = 7
+            child["spec"].setdefault("replicas", 2)
+            child["status"] = {"observedGeneration": 7, "availableReplicas": available, "readyReplicas": available}
+    return live
+
+
+def pod(name: str, loaded: str | None, **facts: Any) -> PodFacts:
+    """A ready pod that serves the configuration `loaded`."""
+    return PodFacts(
+        **{"name": name, "ip": "10.0.0.1", "ready": True, "terminating": False, "loaded_hash": loaded} | facts
+    )
+
+
+DATABASE = DatabaseFacts(
+    reachable=True,
+    server_version="17.2",
+    vector_version="0.8.5",
+    max_connections=100,
+    reserved_connections=3,
+)
+KPIS = KpiFacts(
+    p50=0.1234,
+    p95=0.4149,
+    p99=1.26,
+    requests_per_second=12.84,
+    error_ratio=0.004,
+    cache_hit_ratio=0.637,
+    pods_scraped=2,
+    pods_expected=2,
+    window_seconds=300.0,
+)
+
+
+def observed(of: WorkspaceResource | None = None, **facts: Any) -> Observed:
+    """A workspace of which all is well, with facts replaced."""
+    of = of or resource()
+    hashed = config_hash(of)
+    good: dict[str, Any] = {
+        "resource": of,
+        "secrets": secrets(of),
+        "children": children(of),
+        "conflicts": (),
+        "apply_errors": (),
+        "database": DATABASE,
+        "pods": (pod("docs-a", hashed), pod("docs-b", hashed)),
+        "kpis": KPIS,
+        "config_hash": hashed,
+    }
+    return Observed(**good | facts)

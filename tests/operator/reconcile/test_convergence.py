@@ -1,0 +1,360 @@
+"""What must hold whatever happens: properties of the engine against the stateful fake of the API server."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sibyl_operator.api.group import KIND
+from sibyl_operator.api.resource import WorkspaceResource, read_resource
+from sibyl_operator.desired import desired
+from sibyl_operator.kube import Conflict, KubeError, Manifest, TooManyRequests, Unavailable
+from sibyl_operator.observed import SecretFacts
+from sibyl_operator.reconcile.cache import child_id
+from sibyl_operator.reconcile.children import CHILD_KINDS
+from tests.fakes import server_side_apply as ssa
+from tests.fakes.cluster import Crash, FakeCluster, Fault
+from tests.fakes.controllers import autoscale
+from tests.fakes.world import CONFIG, KEY, NAME, NAMESPACE, RUNTIME, World, run, secret, workspace
+
+Spec = Mapping[str, Any]
+
+AUTOSCALED: Spec = {"runtime": {"autoscaling": {"minReplicas": 4, "maxReplicas": 9}}}
+FIXED: Spec = {"runtime": {"replicas": 6}}
+SINGLE: Spec = {"runtime": {"replicas": 1}}
+CACHED: Spec = {"cache": {"provider": "External", "external": {"secretRef": {"name": "db", "key": "url"}}}}
+BIGGER: Spec = {"runtime": {"resources": {"requests": {"cpu": "2000m"}}, "podTemplate": {"labels": {"tier": "gold"}}}}
+DEFAULT: Spec = {}
+SPECS: tuple[Spec, ...] = (DEFAULT, AUTOSCALED, FIXED, SINGLE, CACHED, BIGGER)
+CHILDREN = tuple((kind, CONFIG if kind == "ConfigMap" else RUNTIME) for kind in CHILD_KINDS)
+QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def world(spec: Spec = DEFAULT) -> World:
+    made = World.with_workspace(spec)
+    made.cluster.put(secret("db", dsn="postgresql://db/sibyl", url="redis://cache:6379/0"))
+    return made
+
+
+def turn(made: World, spec: Spec) -> None:
+    """Change the workspace to another spec."""
+    made.change_spec(runtime=spec.get("runtime"), cache=spec.get("cache"))
+
+
+def children(cluster: FakeCluster) -> dict[Any, Manifest]:
+    """All children, without what only history explains: the number of pods that an autoscaler chose."""
+    found = cluster.everything(*CHILD_KINDS)
+    scaled = ("HorizontalPodAutoscaler", NAMESPACE, RUNTIME) in found
+    for (kind, _, _), live in found.items():
+        live.pop("status", None)
+        if kind == "Deployment" and scaled:
+            live["spec"] = {name: value for name, value in live["spec"].items() if name != "replicas"}
+    return found
+
+
+async def settled(spec: Spec) -> dict[Any, Manifest]:
+    """What a workspace with this spec ends in when nothing goes wrong."""
+    made = world(spec)
+    await made.converge()
+    return children(made.cluster)
+
+
+@pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.parametrize("restarted", [False, True])
+async def test_at_steady_state_nothing_is_written_also_after_a_restart(spec: Spec, restarted: bool) -> None:
+    made = world(spec)
+    assert (await made.converge()).result == "ready"
+    if restarted:
+        made.restart()
+    before = len(made.cluster.writes)
+    for _ in range(3):
+        await made.reconcile()
+    assert made.cluster.writes[before:] == ()
+
+
+async def test_at_steady_state_a_pass_asks_for_the_workspace_its_secrets_and_its_pods_only() -> None:
+    made = world()
+    await made.converge()
+    before = len(made.cluster.calls)
+    await made.reconcile()
+    asked = [(call.verb, call.kind) for call in made.cluster.calls[before:]]
+    assert asked == [("get", KIND), ("get", "Secret"), ("list", "Pod")]
+
+
+@pytest.mark.parametrize(("kind", "name"), CHILDREN)
+async def test_a_deleted_child_is_restored(kind: str, name: str) -> None:
+    made = world(AUTOSCALED)
+    await made.converge()
+    before = children(made.cluster)
+    made.cluster.remove(kind, NAMESPACE, name)
+    made.deliver()
+    assert len(made.queue) == 1, "its deletion did not ask for a pass"
+    await made.drain()
+    assert children(made.cluster) == before
+
+
+@QUICK
+@given(data=st.data())
+def test_a_field_that_was_changed_or_removed_by_hand_is_restored(data: st.DataObject) -> None:
+    async def scenario() -> None:
+        made = world(data.draw(st.sampled_from((AUTOSCALED, FIXED, CACHED))))
+        await made.converge()
+        before = children(made.cluster)
+        manifest = data.draw(st.sampled_from(wanted(made)))
+        path = data.draw(st.sampled_from([path for path in ssa.leaves(manifest) if editable(path)]))
+        removed = data.draw(st.booleans())
+        made.cluster.edit(*reference(manifest), lambda live: spoil(live, path, removed=removed))
+        made.deliver()
+        await made.drain()
+        await made.converge()
+        assert children(made.cluster) == before, path
+
+    run(scenario())
+
+
+def wanted(made: World) -> list[Manifest]:
+    resource = read_resource(made.child(KIND, NAME))
+    assert isinstance(resource, WorkspaceResource)
+    facts = SecretFacts("db", True, frozenset({"dsn", "url"}), "digest")
+    return list(desired(resource, {"db": facts}))
+
+
+def reference(manifest: Manifest) -> tuple[str, str, str]:
+    kind, name = child_id(manifest)
+    return kind, NAMESPACE, name
+
+
+def editable(path: ssa.Path) -> bool:
+    """Not the owner (an object without it is not ours), not what the API server refuses to change."""
+    return path[:2] not in (("metadata", "ownerReferences"), ("spec", "selector")) and not (
+        path[-1] == ssa.ITEM or (len(path) > 1 and isinstance(path[-2], tuple) and path[-1] in dict(path[-2]))
+    )
+
+
+def spoil(live: Manifest, path: ssa.Path, *, removed: bool) -> None:
+    value = ssa.read(live, path)
+    if removed or isinstance(value, dict | list):
+        ssa.remove(live, path)
+    elif isinstance(value, bool):
+        ssa.write(live, path, not value)
+    else:
+        ssa.write(live, path, value + 1 if isinstance(value, int) else f"{value}x")
+
+
+async def test_the_number_of_pods_belongs_to_the_autoscaler_while_there_is_one() -> None:
+    made = world(AUTOSCALED)
+    await made.converge()
+    autoscale(made.cluster, NAMESPACE, RUNTIME, 8)
+    before = len(made.cluster.writes)
+    await made.converge()
+    assert made.child("Deployment")["spec"]["replicas"] == 8
+    assert {call.kind for call in made.cluster.writes[before:]} <= {KIND}
+
+
+async def test_a_fixed_number_of_pods_is_put_back() -> None:
+    made = world(FIXED)
+    await made.converge()
+    autoscale(made.cluster, NAMESPACE, RUNTIME, 2)
+    await made.converge()
+    assert made.child("Deployment")["spec"]["replicas"] == 6
+
+
+def crash_points(before: Spec | None, after: Spec) -> int:
+    """How many calls the change takes when nothing goes wrong."""
+
+    async def count() -> int:
+        made = world(before if before is not None else after)
+        if before is not None:
+            await made.converge()
+            turn(made, after)
+        begun = len(made.cluster.calls)
+        await made.converge()
+        return len(made.cluster.calls) - begun
+
+    return run(count())
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [(None, DEFAULT), (FIXED, AUTOSCALED), (AUTOSCALED, FIXED), (AUTOSCALED, SINGLE), (DEFAULT, CACHED)],
+)
+def test_a_crash_between_any_two_calls_ends_in_the_same_state(before: Spec | None, after: Spec) -> None:
+    async def scenario(point: int, late: bool) -> None:
+        made = world(before if before is not None else after)
+        if before is not None:
+            await made.converge()
+            turn(made, after)
+        made.cluster.faults[len(made.cluster.calls) + point] = Fault(Crash(), after=late)
+        begun = len(made.cluster.watch_log)
+        with pytest.raises(Crash):
+            await made.converge()
+        made.restart()
+        await made.converge()
+        assert children(made.cluster) == expected, f"crash at call {point}"
+        assert made.condition("Ready")["status"] == "True"
+        if before == FIXED:
+            assert fewest_pods(made, begun) == 6
+
+    expected = run(settled(after))
+    points = crash_points(before, after)
+    assert points > 8
+    for point in range(points):
+        for late in (False, True):
+            run(scenario(point, late))
+
+
+def fewest_pods(made: World, since: int) -> int:
+    """The lowest number of pods that the Deployment was ever told to have."""
+    events = made.cluster.watch_log[since:]
+    return min(live["spec"]["replicas"] for _, live in events if live["kind"] == "Deployment")
+
+
+@QUICK
+@given(st.lists(st.sampled_from(SPECS), min_size=1, max_size=6))
+def test_any_sequence_of_changes_leaves_what_the_last_one_wants_and_no_orphan(specs: list[Spec]) -> None:
+    async def scenario() -> None:
+        made = world(specs[0])
+        for spec in specs:
+            turn(made, spec)
+            await made.converge()
+        assert children(made.cluster) == await settled(specs[-1])
+
+    run(scenario())
+
+
+@QUICK
+@given(st.lists(st.sampled_from(SPECS), min_size=1, max_size=4), st.randoms(use_true_random=False))
+def test_events_in_any_order_lost_or_repeated_end_in_the_same_state(specs: list[Spec], random: Any) -> None:
+    async def scenario() -> None:
+        made = world(specs[0])
+        await made.converge()
+        begun = len(made.cluster.watch_log)
+        for spec in specs:
+            turn(made, spec)
+            kind, name = random.choice(CHILDREN)
+            made.cluster.remove(kind, NAMESPACE, name)
+            if random.random() < 0.5:
+                await made.engine.reconcile(KEY)
+            heard = copy.deepcopy(made.cluster.watch_log[begun:])
+            random.shuffle(heard)
+            made.hear(random.choices(heard, k=len(heard)))
+        # A resync lists what the watch lost.
+        made.cache.expire(KEY)
+        await made.converge()
+        assert children(made.cluster) == await settled(specs[-1])
+
+    run(scenario())
+
+
+ERRORS: tuple[KubeError, ...] = (
+    Conflict(409, "the object has been modified"),
+    TooManyRequests(429, "too many requests", retry_after=1.0),
+    Unavailable(500, "etcd has no leader"),
+    Unavailable(0, "no answer within 30 s"),
+)
+
+
+@QUICK
+@given(
+    st.sampled_from(((None, DEFAULT), (FIXED, AUTOSCALED), (AUTOSCALED, SINGLE))),
+    st.dictionaries(st.integers(0, 40), st.tuples(st.sampled_from(ERRORS), st.booleans()), max_size=12),
+)
+def test_any_sequence_of_refusals_is_outlived(
+    change: tuple[Spec | None, Spec], refusals: dict[int, tuple[KubeError, bool]]
+) -> None:
+    async def scenario() -> None:
+        before, after = change
+        made = world(before if before is not None else after)
+        if before is not None:
+            await made.converge()
+            turn(made, after)
+        begun, calls = len(made.cluster.watch_log), len(made.cluster.calls)
+        for point, (error, late) in refusals.items():
+            made.cluster.faults[calls + point] = Fault(error, late)
+        for _ in range(2 * len(refusals) + 1):
+            try:
+                await made.reconcile()
+            except KubeError as error:
+                assert error in ERRORS, "only what was injected may surface"
+        made.cluster.faults.clear()
+        await made.converge()
+        assert children(made.cluster) == await settled(after)
+        if before == FIXED:
+            assert fewest_pods(made, begun) == 6
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(("kind", "name"), CHILDREN)
+@pytest.mark.parametrize("labelled", [False, True])
+async def test_a_foreign_object_is_refused_and_picked_up_once_it_is_gone(kind: str, name: str, labelled: bool) -> None:
+    made = world(AUTOSCALED)
+    manifest = next(manifest for manifest in wanted(made) if child_id(manifest) == (kind, name))
+    labels = manifest["metadata"]["labels"] if labelled else {"app": "theirs"}
+    metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
+    foreign = made.cluster.put({**manifest, "metadata": metadata})
+    outcome = await made.converge()
+    assert (outcome.result, made.condition("Ready")["reason"]) == ("stalled", "ResourceConflict")
+    assert f"{kind} {name} is not touched" in made.condition("Ready")["message"]
+    live = made.child(kind, name)
+    assert live["metadata"]["uid"] == foreign["metadata"]["uid"]
+    assert live["metadata"]["labels"] == labels
+    made.cluster.remove(kind, NAMESPACE, name)
+    assert (await made.converge()).result == "ready"
+    assert children(made.cluster) == await settled(AUTOSCALED)
+
+
+async def test_children_of_an_earlier_workspace_of_the_name_are_left_to_the_garbage_collector() -> None:
+    made = world()
+    await made.converge()
+    live = made.cluster.peek(KIND, NAMESPACE, NAME)
+    assert live is not None
+    for kind, name in CHILDREN:
+        made.cluster.edit(
+            kind, NAMESPACE, name, lambda child: child["metadata"]["ownerReferences"][0].update(uid="old")
+        )
+    made.restart()
+    before = len(made.cluster.writes)
+    assert (await made.reconcile()).result == "stalled"
+    assert {call.kind for call in made.cluster.writes[before:]} == {KIND}
+    assert "earlier SibylWorkspace demo" in made.condition("Ready")["message"]
+
+
+async def test_deleting_the_workspace_takes_everything_along_and_is_forgotten() -> None:
+    made = world()
+    await made.converge()
+    made.cluster.remove(KIND, NAMESPACE, NAME)
+    made.deliver()
+    await made.drain()
+    assert children(made.cluster) == {}
+    assert made.observer.forgotten == [KEY]
+    assert made.cache.keys() == frozenset()
+    assert b"sibyl_workspace_condition{" not in made.metrics.exposition()
+
+
+async def test_nothing_is_written_while_the_workspace_is_being_deleted() -> None:
+    made = world()
+    await made.converge()
+    made.cluster.edit(KIND, NAMESPACE, NAME, lambda live: live["metadata"].update(finalizers=["test/hold"]))
+    made.cluster.remove(KIND, NAMESPACE, NAME)
+    made.cluster.remove("Service", NAMESPACE, RUNTIME)
+    before = len(made.cluster.writes)
+    assert (await made.reconcile()).result == "gone"
+    assert made.cluster.writes[before:] == ()
+
+
+async def test_a_recreated_workspace_starts_anew() -> None:
+    made = world(AUTOSCALED)
+    await made.converge()
+    made.cluster.remove(KIND, NAMESPACE, NAME)
+    made.cluster.put(workspace(AUTOSCALED))
+    made.deliver()
+    await made.drain()
+    await made.converge()
+    assert children(made.cluster).keys() == (await settled(AUTOSCALED)).keys()
+    assert made.condition("Ready")["status"] == "True"

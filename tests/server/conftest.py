@@ -1,0 +1,7 @@
+"""Real parts for the tests that run the real program."""
+
+from __future__ import annotations
+
+from tests.support.openai_server import openai_server as openai_server
+from tests.support.postgres import database_dsn as database_dsn
+from tests.support.postgres import postgres_server as postgres_server
