@@ -94,12 +94,21 @@ FULL: dict[str, Any] = {
             "timeout_s": 20,
             "parameters": {"language": {"type": "string", "default": "en"}},
             "steps": [
-                {"use": "retrieval", "config": {"top_k": "${top_k}", "filters": {"language": "${language}"}}},
+                {
+                    "use": "retrieval",
+                    "config": {
+                        "subtechnique": "similarity",
+                        "top_k": "${top_k}",
+                        "filters": {"language": "${language}"},
+                        "provider": "main",
+                    },
+                },
                 {
                     "use": "ai_generation.generation",
                     "name": "answer",
                     "condition": "${retrieval.count} > 0 and ${language} == 'en'",
                     "config": {
+                        "subtechnique": "standard",
                         "provider": "primary",
                         "max_tokens": 400,
                         "temperature": 0.1,
@@ -114,10 +123,21 @@ FULL: dict[str, Any] = {
             "steps": [
                 {
                     "use": "data.load_documents",
-                    "config": {"path": "docs", "pattern": "**/*.md", "streaming": True, "chunk_size": 10},
+                    "config": {
+                        "path": "docs",
+                        "pattern": "**/*.md",
+                        "streaming": True,
+                        "chunk_size": 10,
+                        "max_file_size": 1000000,
+                        "encoding": "latin-1",
+                        "source": "handbook",
+                        "id_field": "key",
+                        "text_field": "body",
+                        "title_field": "head",
+                    },
                 },
                 {"use": "rag.chunking", "config": {"subtechnique": "fixed", "chunk_overlap": 20, "batch_size": 50}},
-                {"use": "rag.embedding", "config": {"batch_size": 16, "provider": "default"}},
+                {"use": "rag.embedding", "config": {"subtechnique": "batch", "batch_size": 16, "provider": "default"}},
                 {"use": "data.store_vectors", "config": {"provider": "main"}},
             ]
         },

@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sibyl_runtime.workspace import REDACTED, effective_hash, redact
@@ -51,6 +51,7 @@ def test_a_list_counts_with_its_order() -> None:
     assert effective_hash({"a": [1, 2]}) != effective_hash({"a": [2, 1]})
 
 
+@settings(deadline=None)
 @given(st.sampled_from(LEAVES))
 def test_changing_any_leaf_changes_the_hash(leaf: tuple[Path, Any]) -> None:
     path, value = leaf
@@ -133,12 +134,14 @@ def test_a_document_without_secrets_is_shown_as_it_is() -> None:
 WORDS = st.text(alphabet="abcXYZ089-_.~", min_size=8, max_size=20).map(lambda word: f"S{word}S")
 
 
+@settings(deadline=None)
 @given(WORDS, st.sampled_from(["api_key", "password", "secret", "keys", "token", "client_secret", "apiKey", "API_KEY"]))
 def test_a_value_under_a_secret_name_never_survives(word: str, name: str) -> None:
     shown = json.dumps(redact({"a": [{name: word}, {name: [word]}, {name: {word: word}}]}))
     assert word not in shown
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS)
 def test_a_password_in_an_address_never_survives(user: str, password: str) -> None:
     for key in ("dsn", "url", "note"):

@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sibyl_runtime.workspace import Condition, ConditionError
@@ -161,6 +161,7 @@ NUMBERS_AND_TEXTS = ["1", "-1", "0.5", "1e9", "'t'", '"t"', "a.b"]
 FRAGMENTS = st.sampled_from([*"<>()[],!'\\}é\x00", *WORDS, *NUMBERS_AND_TEXTS])
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(max_size=60), st.lists(FRAGMENTS, max_size=25).map(" ".join)))
 def test_no_text_raises_anything_but_a_condition_error(text: str) -> None:
     values: list[Any] = [None, True, 3, 0.5, "t", ["t"], {"k": 1}]

@@ -89,6 +89,20 @@ pipelines:
     assert [problem.line for problem in caught.value.problems] == [5, 7, 14, 16, 8, 15]
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "problem"),
+    [
+        (("providers", "llm", "primary"), "gpt", 'providers.llm.primary: must be a mapping, found "gpt"'),
+        (("providers", "vector_store"), [], "providers.vector_store: must be a mapping, found a list"),
+        (("pipelines", "search"), [], "pipelines.search: must be a mapping, found a list"),
+        (("mcp", "tools"), {}, "mcp.tools: must be a list, found a mapping"),
+        (("pipelines", "search", "parameters"), [], "pipelines.search.parameters: must be a mapping, found a list"),
+    ],
+)
+def test_what_only_follows_from_a_problem_is_not_told(path: tuple[str, ...], value: Any, problem: str) -> None:
+    assert problems_of(changed(full(), path, value)) == [problem]
+
+
 def test_a_problem_in_what_is_not_written_has_the_line_around_it() -> None:
     document = load_document("w.yaml", "name: x\nmcp:\n  tools:\n    - name: a\n      pipeline: search\n")
     problems = problem_list(document.raw, lines=document.lines)

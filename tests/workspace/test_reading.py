@@ -160,4 +160,5 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path: Path) -> None:
 
 
 def test_a_deeply_nested_file_is_refused() -> None:
+    assert "w.yaml: is nested deeper than 100 levels  (line 1)" in message(f"a: {'[' * 120}{']' * 120}")
     assert "is nested too deeply" in message("[" * 5000)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sibyl_runtime.workspace import format_path
-from tests.workspace.documents import FULL, Path, at, changed, mappings, problem_list
+from sibyl_runtime.workspace import effective_hash, format_path, redact
+from tests.workspace.documents import FULL, Path, at, changed, leaves, mappings, problem_list
 
 # Mappings whose keys are names that the user chooses, or values of the user's own.
 FREE = (
@@ -30,6 +30,7 @@ PLACES = [path for path in mappings(FULL) if names_are_fixed(path)]
 KEYS = st.from_regex(r"[a-z][a-z_]{2,12}", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(st.sampled_from(PLACES), KEYS, st.sampled_from([1, "x", True, None, {}, [], {"enabled": True}]))
 def test_a_key_that_nothing_knows_is_named_with_its_path(path: Path, key: str, value: Any) -> None:
     unknown = f"zz_{key}"
@@ -37,12 +38,14 @@ def test_a_key_that_nothing_knows_is_named_with_its_path(path: Path, key: str, v
     assert [problem.path for problem in problems] == [format_path((*path, unknown))]
 
 
+@settings(deadline=None)
 @given(st.sampled_from([path for path in mappings(FULL) if path in FREE]), st.sampled_from([1, "x", []]))
 def test_something_that_is_no_mapping_under_a_free_name_is_named(path: Path, value: Any) -> None:
     problems = problem_list(changed(FULL, (*path, "zz"), value))
     assert format_path((*path, "zz")) in [problem.path for problem in problems]
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_misspelt_key_is_answered_with_the_right_one(data: st.DataObject) -> None:
     path = data.draw(st.sampled_from([place for place in PLACES if at(FULL, place) and place[:1] != ("shops",)]))
@@ -77,3 +80,32 @@ def test_the_nearest_known_key_is_named(path: Path, message: str) -> None:
     assert [(problem.path, problem.message) for problem in problem_list(changed(FULL, path, 1))] == [
         (format_path(path), message)
     ]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 10**12)
+    | st.floats()
+    | st.sampled_from(
+        ["", "x", "${X}", "${X:-3}", "${x}", "${a.b}", "${", "{% x %}", "rag.retrieval", "a b", "openai"]
+    ),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["use", "name", "kind", "type", "steps", "config", "x", "a b", ""]), inner)
+    ),
+    max_leaves=8,
+)
+PARTS = [path for path, _ in leaves(FULL)] + [path for path in mappings(FULL) if path]
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.sampled_from(PARTS), JSON, st.sampled_from([None, {}, {"X": "5"}, {"X": "${x"}]))
+def test_whatever_is_written_anywhere_is_read_or_refused_with_problems(
+    path: Path, value: Any, environ: dict[str, str] | None
+) -> None:
+    document = changed(FULL, path, value)
+    for problem in problem_list(document, environ=environ):
+        assert problem.message
+    assert effective_hash(document).startswith("v1-")
+    assert redact(document).keys() == document.keys()

@@ -9,7 +9,8 @@ from __future__ import annotations
 from sibyl_runtime.workspace.arguments import pipeline_parameters, validate_arguments, validate_parameters
 from sibyl_runtime.workspace.base import PLANNED, PLANNED_VALUES, StrictModel
 from sibyl_runtime.workspace.canonical import effective_hash, redact
-from sibyl_runtime.workspace.conditions import Condition, ConditionError
+from sibyl_runtime.workspace.comparison import ConditionError
+from sibyl_runtime.workspace.conditions import Condition
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.environment import EnvironmentReference, environment_references, expand_environment
 from sibyl_runtime.workspace.errors import (

@@ -15,12 +15,17 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from decimal import Decimal
 from typing import Any
 
+from sibyl_runtime.workspace.comparison import (
+    ConditionError,
+    Results,
+    boolean,
+    compare,
+    parameter_value,
+    result_value,
+)
 from sibyl_runtime.workspace.references import MalformedReference, Reference, references
-
-Results = Mapping[str, Mapping[str, Any]]
 
 _LONGEST = 2000
 _DEEPEST = 40
@@ -39,10 +44,6 @@ _CONSTANTS: Mapping[str, Any] = {
     "true": True, "false": False, "null": None, "True": True, "False": False, "None": None,
 }  # fmt: skip
 _COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "in", "not in"})
-
-
-class ConditionError(ValueError):
-    """The condition cannot be read, or has no value; the message holds the condition and says where and why."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Condition:
     def evaluate(self, results: Results, parameters: Mapping[str, Any]) -> bool:
         """The condition's value. Raises ConditionError when a value is missing, or values do not compare."""
         try:
-            return _boolean(self._evaluate(_Values(results, parameters)), "the condition")
+            return boolean(self._evaluate(_Values(results, parameters)), "the condition")
         except ConditionError as error:
             raise ConditionError(f'"{self.text}": {error}') from None
 
@@ -140,13 +141,13 @@ class _Parser:
         parts = [self._both()]
         while self._take("or"):
             parts.append(self._both())
-        return parts[0] if len(parts) == 1 else lambda values: any(_boolean(part(values), "or") for part in parts)
+        return parts[0] if len(parts) == 1 else lambda values: any(boolean(part(values), "or") for part in parts)
 
     def _both(self) -> _Evaluate:
         parts = [self._negated()]
         while self._take("and"):
             parts.append(self._negated())
-        return parts[0] if len(parts) == 1 else lambda values: all(_boolean(part(values), "and") for part in parts)
+        return parts[0] if len(parts) == 1 else lambda values: all(boolean(part(values), "and") for part in parts)
 
     def _negated(self) -> _Evaluate:
         count = 0
@@ -155,7 +156,7 @@ class _Parser:
         inner = self._comparison()
         if count == 0:
             return inner
-        return lambda values: _boolean(inner(values), "not") == (count % 2 == 0)
+        return lambda values: boolean(inner(values), "not") == (count % 2 == 0)
 
     def _comparison(self) -> _Evaluate:
         left = self._operand()
@@ -166,7 +167,7 @@ class _Parser:
         if self._operator() is not None:
             self._next -= 1
             raise self._error(self._peek().column, "comparisons do not chain; join two of them with and")
-        return lambda values: _compare(left(values), operator, right(values))
+        return lambda values: compare(left(values), operator, right(values))
 
     def _operator(self) -> str | None:
         if self._take("not"):
@@ -231,72 +232,7 @@ class _Parser:
         name = reference.name
         if reference.kind == "parameter":
             self.parameters.append(name)
-            return lambda values: _parameter(values.parameters, name)
+            return lambda values: parameter_value(values.parameters, name)
         step, _, result = name.partition(".")
         self.results.append((step, result))
-        return lambda values: _result(values.results, step, result)
-
-
-def _parameter(parameters: Mapping[str, Any], name: str) -> Any:
-    if name not in parameters:
-        raise ConditionError(f"${{{name}}}: the parameter was not given and has no default")
-    return parameters[name]
-
-
-def _result(results: Results, step: str, name: str) -> Any:
-    if step not in results:
-        raise ConditionError(f'${{{step}.{name}}}: step "{step}" has no result; it did not run')
-    if name not in results[step]:
-        known = ", ".join(sorted(results[step])) or "nothing"
-        raise ConditionError(f'${{{step}.{name}}}: step "{step}" has no "{name}"; it has {known}')
-    return results[step][name]
-
-
-def _boolean(value: Any, where: str) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ConditionError(f"{where} needs true or false, found {_shown(value)}; compare it with something")
-
-
-def _compare(left: Any, operator: str, right: Any) -> bool:
-    if operator in ("in", "not in"):
-        return _contains(right, left, operator) == (operator == "in")
-    if operator in ("==", "!="):
-        return _same(left, right, operator) == (operator == "==")
-    if not (_kind(left) == _kind(right) and _kind(left) in ("a number", "text")):
-        raise ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}")
-    if operator == "<":
-        return bool(left < right)
-    if operator == "<=":
-        return bool(left <= right)
-    return bool(left > right) if operator == ">" else bool(left >= right)
-
-
-def _same(left: Any, right: Any, operator: str) -> bool:
-    if left is not None and right is not None and _kind(left) != _kind(right):
-        raise ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}")
-    return bool(left == right)
-
-
-def _contains(container: Any, item: Any, operator: str) -> bool:
-    if isinstance(container, str) and isinstance(item, str):
-        return item in container
-    if isinstance(container, list | tuple):
-        return any(_kind(item) == _kind(member) and bool(item == member) for member in container)
-    raise ConditionError(f"cannot compare {_shown(item)} {operator} {_shown(container)}")
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, int | float | Decimal):
-        return "a number"
-    if isinstance(value, str):
-        return "text"
-    return "a list" if isinstance(value, list | tuple) else type(value).__name__
-
-
-def _shown(value: Any) -> str:
-    return "null" if value is None else f"{_kind(value)}"
+        return lambda values: result_value(values.results, step, result)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from sibyl_runtime.workspace.conditions import Condition, ConditionError
+from sibyl_runtime.workspace.comparison import ConditionError
+from sibyl_runtime.workspace.conditions import Condition
 from sibyl_runtime.workspace.mcp import Tool
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.pipelines import Pipeline, Step

@@ -19,6 +19,7 @@ from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.environment import expanded_document, marked_document
 from sibyl_runtime.workspace.errors import Lines, Location, WorkspaceInvalid, format_path, problem_at
 from sibyl_runtime.workspace.explain import explained
+from sibyl_runtime.workspace.providers import Providers
 
 _MOST_ROUNDS = 50
 
@@ -84,8 +85,12 @@ def _read_shape(document: Mapping[str, Any]) -> tuple[Workspace | None, list[Fin
 
 
 def _can_go_without(at: Location, document: Any) -> bool:
-    """True when `at` is a key of a mapping in the document: elements of lists are counted, and keep their places."""
-    if not at or not isinstance(at[-1], str):
+    """True when the rest can be judged without the key at `at`.
+
+    Not an element of a list, as the others would change their places; nor a key that holds names to which other parts
+    refer, as they would all be reported as missing.
+    """
+    if not at or not isinstance(at[-1], str) or _holds_names(at):
         return False
     for part in at:
         holds = part in document if isinstance(document, Mapping) else isinstance(document, list)
@@ -93,6 +98,14 @@ def _can_go_without(at: Location, document: Any) -> bool:
             return False
         document = document[part]
     return True
+
+
+def _holds_names(at: Location) -> bool:
+    if at[0] == "mcp":
+        return len(at) == 1 or (at[1] == "tools" and (len(at) == 2 or "parameters" in at[-2:]))
+    if at[0] == "providers":
+        return len(at) in (1, 3) or (len(at) == 2 and at[1] in Providers.model_fields)
+    return at[0] in ("pipelines", "shops") and (len(at) < 3 or "parameters" in at[-2:])
 
 
 def _without(value: Any, at: Location, instead: object | None) -> Any:

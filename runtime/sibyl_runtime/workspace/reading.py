@@ -15,6 +15,7 @@ KIND = "SibylWorkspace"
 GROUP = "sibyl.dev"
 
 _MOST_NODES = 200_000
+_DEEPEST = 100
 _TAGS = "tag:yaml.org,2002:"
 _PLAIN_TAGS = frozenset(f"{_TAGS}{name}" for name in ("map", "seq", "str", "int", "float", "bool", "null", "merge"))
 
@@ -118,6 +119,8 @@ class _Reader:
             raise _invalid(self.source, f"holds more than {_MOST_NODES} values, aliases counted where they are used")
         if any(node is outer for outer in around):
             raise _invalid(self.source, "holds an alias to something that contains it", line)
+        if len(around) > _DEEPEST:
+            raise _invalid(self.source, f"is nested deeper than {_DEEPEST} levels", line)
         if node.tag not in _PLAIN_TAGS:
             self._problem(at, f"the tag {node.tag.replace(_TAGS, '!!')} is not allowed; write a plain value", line)
             return None

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from sibyl_runtime.workspace.arguments import pipeline_parameters
 from sibyl_runtime.workspace.checks.context import Context, Finding
-from sibyl_runtime.workspace.conditions import Condition, ConditionError
+from sibyl_runtime.workspace.comparison import ConditionError
+from sibyl_runtime.workspace.conditions import Condition
 from sibyl_runtime.workspace.errors import nearest
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec

@@ -10,6 +10,7 @@ from sibyl_runtime.workspace.errors import suggestion
 from sibyl_runtime.workspace.providers import DEFAULT_NAMES
 from sibyl_runtime.workspace.references import EnvironmentText
 from sibyl_runtime.workspace.step_configs import is_template
+from sibyl_runtime.workspace.techniques import canonical_use
 
 PROVIDER_KINDS: Mapping[str, str] = {
     "rag.embedding": "embedding",
@@ -35,7 +36,7 @@ def written_provider(context: Context, used: UsedStep) -> tuple[object, tuple[st
     shop = context.workspace.shops.get(used.spec.shop) if used.spec is not None else None
     if "provider" not in used.step.config and shop is not None and used.spec is not None:
         for written, config in shop.techniques.items():
-            if written.replace("-", "_") == used.spec.short and "provider" in config:
+            if canonical_use(f"{used.spec.shop}.{written}") == used.spec.id and "provider" in config:
                 return config["provider"], (*context.shop_at(used.spec.shop), "techniques", written, "provider")
     return used.step.config.get("provider"), (*used.at, "config", "provider")
 

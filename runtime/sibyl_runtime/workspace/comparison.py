@@ -1,0 +1,82 @@
+"""How the values of a condition compare: like with like, and an error for everything else."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+Results = Mapping[str, Mapping[str, Any]]
+
+
+class ConditionError(ValueError):
+    """The condition cannot be read, or has no value; the message holds the condition and says where and why."""
+
+
+def parameter_value(parameters: Mapping[str, Any], name: str) -> Any:
+    """The value of a parameter. Raises ConditionError."""
+    if name not in parameters:
+        raise ConditionError(f"${{{name}}}: the parameter was not given and has no default")
+    return parameters[name]
+
+
+def result_value(results: Results, step: str, name: str) -> Any:
+    """A field of an earlier step's result. Raises ConditionError."""
+    if step not in results:
+        raise ConditionError(f'${{{step}.{name}}}: step "{step}" has no result; it did not run')
+    if name not in results[step]:
+        known = ", ".join(sorted(results[step])) or "nothing"
+        raise ConditionError(f'${{{step}.{name}}}: step "{step}" has no "{name}"; it has {known}')
+    return results[step][name]
+
+
+def boolean(value: Any, where: str) -> bool:
+    """`value`, which must be true or false. Raises ConditionError."""
+    if isinstance(value, bool):
+        return value
+    raise ConditionError(f"{where} needs true or false, found {_shown(value)}; compare it with something")
+
+
+def compare(left: Any, operator: str, right: Any) -> bool:
+    """`left operator right`, for values of one kind. Raises ConditionError."""
+    if operator in ("in", "not in"):
+        return _contains(right, left, operator) == (operator == "in")
+    if operator in ("==", "!="):
+        return _same(left, right, operator) == (operator == "==")
+    if not (_kind(left) == _kind(right) and _kind(left) in ("a number", "text")):
+        raise ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}")
+    if operator == "<":
+        return bool(left < right)
+    if operator == "<=":
+        return bool(left <= right)
+    return bool(left > right) if operator == ">" else bool(left >= right)
+
+
+def _same(left: Any, right: Any, operator: str) -> bool:
+    if left is not None and right is not None and _kind(left) != _kind(right):
+        raise ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}")
+    return bool(left == right)
+
+
+def _contains(container: Any, item: Any, operator: str) -> bool:
+    if isinstance(container, str) and isinstance(item, str):
+        return item in container
+    if isinstance(container, list | tuple):
+        return any(_kind(item) == _kind(member) and bool(item == member) for member in container)
+    raise ConditionError(f"cannot compare {_shown(item)} {operator} {_shown(container)}")
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, int | float | Decimal):
+        return "a number"
+    if isinstance(value, str):
+        return "text"
+    return "a list" if isinstance(value, list | tuple) else type(value).__name__
+
+
+def _shown(value: Any) -> str:
+    return "null" if value is None else f"{_kind(value)}"
