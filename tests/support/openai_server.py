@@ -1,6 +1,7 @@
 """A local server that speaks OpenAI's API over real HTTP and answers as a test scripts it.
 
-In a conftest: `from tests.support.openai_server import openai_server as openai_server`.
+A conftest imports both `openai_process` and `openai_server`, each `as` itself. One server runs for all tests;
+`openai_server` hands it to a test with nothing scripted and nothing received.
 """
 
 from __future__ import annotations
@@ -81,13 +82,16 @@ def malformed() -> Reply:
     return Reply(body=b'{"choices": [{"mess')
 
 
+MODELS = Reply(body=b'{"object": "list", "data": [{"id": "gpt-4", "object": "model"}]}')
+
+
 class OpenAIServer:
     """Replies in the order scripted, the last one for ever; records what it received."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
         self._script: deque[Reply] = deque([completion()])
-        self._models = Reply(body=b'{"object": "list", "data": [{"id": "gpt-4", "object": "model"}]}')
+        self._models = MODELS
         self._socket = socket.create_server(("127.0.0.1", 0))
         routes = [
             Route("/v1/chat/completions", self._complete, methods=["POST"]),
@@ -109,6 +113,12 @@ class OpenAIServer:
 
     def list_models_with(self, reply: Reply) -> None:
         self._models = reply
+
+    def forget(self) -> None:
+        """Back to how it started: nothing received, every request answered well."""
+        self.received.clear()
+        self.reply_with(completion())
+        self.list_models_with(MODELS)
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -138,8 +148,15 @@ class OpenAIServer:
         )
 
 
-@pytest.fixture
-def openai_server() -> Iterator[OpenAIServer]:
+@pytest.fixture(scope="session")
+def openai_process() -> Iterator[OpenAIServer]:
     server = OpenAIServer()
     yield server
     server.stop()
+
+
+@pytest.fixture
+def openai_server(openai_process: OpenAIServer) -> OpenAIServer:
+    """The server, its record empty and answering well."""
+    openai_process.forget()
+    return openai_process

@@ -73,6 +73,7 @@ def write_tiny_model(
     _write_json(directory / "config.json", config or tiny_config())
     save_file(weights or tiny_weights(), directory / "model.safetensors", metadata={"format": "pt"})
     _tokenizer().save(str(directory / "tokenizer.json"))
+    _write_json(directory / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"})
     modules = ["Transformer", "Pooling", "Normalize"]
     paths = ["", "1_Pooling", "2_Normalize"]
     module = "sentence_transformers.models."

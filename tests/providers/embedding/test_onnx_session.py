@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -44,6 +45,14 @@ def test_onnxruntime_keeps_no_usage_data_and_no_device_identifier(served: tuple[
     home, _ = served
     assert [path.name for path in home.iterdir()] == [".cache"]
     assert [path.name for path in (home / ".cache").iterdir()] == ["sibyl"]
+
+
+def test_no_other_module_imports_onnxruntime() -> None:
+    """One that did, earlier in the process, would switch the reporting on again."""
+    root = Path(__file__).parents[3]
+    sources = [*(root / "runtime").rglob("*.py"), *(root / "operator").rglob("*.py"), *(root / "bench").rglob("*.py")]
+    importing = [path.name for path in sources if re.search(r"^\s*(?:import|from) onnxruntime", path.read_text(), re.M)]
+    assert importing == ["onnx_session.py"]
 
 
 def test_a_file_that_is_no_graph_is_named(tmp_path: Path) -> None:

@@ -2,4 +2,5 @@
 
 from __future__ import annotations
 
+from tests.support.openai_server import openai_process as openai_process
 from tests.support.openai_server import openai_server as openai_server

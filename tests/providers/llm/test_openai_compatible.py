@@ -86,7 +86,7 @@ async def test_only_what_was_set_is_sent(openai_server: OpenAIServer) -> None:
 
 
 async def test_every_setting_of_the_workspace_reaches_the_server(openai_server: OpenAIServer) -> None:
-    settings = {
+    settings: dict[str, Any] = {
         "temperature": 0.5, "max_tokens": 300, "top_p": 0.9, "frequency_penalty": 0.1, "presence_penalty": -0.2,
     }  # fmt: skip
     await generate(openai_server, **settings)
@@ -104,9 +104,11 @@ async def test_the_request_overrides_the_workspace(openai_server: OpenAIServer) 
 async def test_a_server_that_needs_no_key_gets_none(
     openai_server: OpenAIServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-of-another-service")
+    for variable in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(variable, "of-another-service")
     await generate(openai_server, api_key=None)
     assert "authorization" not in openai_server.received[0].headers
+    assert "of-another-service" not in openai_server.received[0].headers.values()
 
 
 @pytest.mark.parametrize(("keep_alive", "connections"), [(True, 1), (False, 3)])
@@ -267,7 +269,7 @@ async def test_a_wait_that_outlasts_the_deadline_is_not_begun(openai_server: Ope
     waits = Waits()
     openai_server.reply_with(refusal(429, retry_after="20"))
     async with model_of(openai_server, waits) as model:
-        with pytest.raises(Overloaded, match="429, its rate limit is reached$") as caught:
+        with pytest.raises(Overloaded, match=r"429, its rate limit is reached$") as caught:
             await model.generate(request(timeout=5.0))
     assert caught.value.retry_after == 20.0
     assert waits.slept == []
@@ -326,7 +328,7 @@ def closed_port() -> int:
 @pytest.mark.parametrize(
     ("base_url", "reason"),
     [
-        ("http://user:hunter2@127.0.0.1:{port}/v1", "127.0.0.1:{port} cannot be reached (Connection refused)"),
+        ("http://127.0.0.1:{port}/v1", "127.0.0.1:{port} cannot be reached (Connection refused)"),
         ("http://model.invalid/v1", "model.invalid cannot be reached ("),
     ],
 )
@@ -337,7 +339,6 @@ async def test_a_server_that_is_not_there_is_named(openai_server: OpenAIServer, 
     assert type(error) is ProviderError
     assert error.message.startswith(f"provider primary (gpt-4): {reason.format(port=port)}")
     assert error.message.endswith(" after 3 attempts; check base_url and network")
-    assert "hunter2" not in error.message
     assert waits.slept == [0.5, 1.0]
 
 
@@ -378,7 +379,14 @@ async def test_check_fails_as_a_request_would(
             {"api_key": "", "base_url": None},
             "providers.llm.primary.api_key is missing; give a key, or the base_url of a server that needs none",
         ),
-        ({"base_url": "localhost:8000/v1"}, "providers.llm.primary.base_url must start with http:// or https://"),
+        (
+            {"base_url": "localhost:8000/v1"},
+            "providers.llm.primary.base_url must start with http:// or https:// and name a host",
+        ),
+        (
+            {"base_url": "http://user:hunter2@localhost/v1"},
+            "providers.llm.primary.base_url must not hold a user or password; give the key as api_key",
+        ),
         ({"model": ""}, "providers.llm.primary.model is missing; kind openai needs the name of a model"),
     ],
 )

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -53,6 +54,7 @@ class OpenAIChatModel:
         self._who = _identity(name, provider)
         self._price = ModelPrice(self._who.model, self._who.base_url)
         self._client = _client(self._who, provider)
+        self._headers = _omitted_headers(provider)
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
 
     @property
@@ -81,10 +83,9 @@ class OpenAIChatModel:
     async def check(self) -> None:
         """Ask for the list of models: proves address and key, costs no tokens. Raises as `generate` does."""
         seconds = min(CHECK_SECONDS, self._provider.timeout)
-        client = self._client.with_options(timeout=_timeout(seconds))
         try:
             async with asyncio.timeout(seconds):
-                await client.models.with_raw_response.list()
+                await self._client.models.with_raw_response.list(timeout=_timeout(seconds), extra_headers=self._headers)
         except TimeoutError:
             raise deadline(self._who, seconds) from None
         except openai.APIError as error:
@@ -96,11 +97,12 @@ class OpenAIChatModel:
         await self._client.close()
 
     async def _send(self, request: GenerationRequest, seconds: float) -> object:
-        client = self._client.with_options(timeout=_timeout(seconds))
         try:
             # The client's timeouts are per read; a server that trickles would outlast them all.
             async with asyncio.timeout(seconds):
-                return await client.chat.completions.create(**self._arguments(request))
+                return await self._client.chat.completions.create(
+                    **self._arguments(request), timeout=_timeout(seconds), extra_headers=self._headers
+                )
         except TimeoutError:
             raise deadline(self._who, seconds) from None
         except ValueError as error:
@@ -165,8 +167,11 @@ def _identity(name: str, provider: LlmProvider) -> Identity:
         raise StartupError(f"{field}.model is missing; kind openai needs the name of a model")
     if not provider.api_key and provider.base_url is None:
         raise StartupError(f"{field}.api_key is missing; give a key, or the base_url of a server that needs none")
-    if provider.base_url is not None and not provider.base_url.startswith(("http://", "https://")):
-        raise StartupError(f"{field}.base_url must start with http:// or https://")
+    address = urlsplit(provider.base_url or OPENAI_URL)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise StartupError(f"{field}.base_url must start with http:// or https:// and name a host")
+    if address.username is not None or address.password is not None:
+        raise StartupError(f"{field}.base_url must not hold a user or password; give the key as api_key")
     return Identity(name, provider.model, provider.base_url or OPENAI_URL, provider.api_key or "")
 
 
@@ -174,7 +179,16 @@ def _client(who: Identity, provider: LlmProvider) -> openai.AsyncOpenAI:
     connections = provider.max_connections
     limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections * provider.keep_alive)
     http = httpx2.AsyncClient(limits=limits, timeout=_timeout(provider.timeout))
-    return openai.AsyncOpenAI(api_key=who.api_key, base_url=who.base_url, max_retries=0, http_client=http)
+    # Never None or empty: the library would look for a key in the environment, which may be another service's.
+    key = who.api_key or "none"
+    return openai.AsyncOpenAI(api_key=key, base_url=who.base_url, max_retries=0, http_client=http)
+
+
+def _omitted_headers(provider: LlmProvider) -> dict[str, openai.Omit]:
+    """What the library would add by itself: a key where none is wanted, and OpenAI's account names for strangers."""
+    names = [] if provider.api_key else ["Authorization"]
+    names += [] if provider.base_url is None else ["OpenAI-Organization", "OpenAI-Project"]
+    return dict.fromkeys(names, openai.Omit())
 
 
 def _timeout(seconds: float) -> httpx2.Timeout:

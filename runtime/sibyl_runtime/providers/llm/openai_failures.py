@@ -6,6 +6,7 @@ API key: of a refused key not even the server's own words are shown, since serve
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -37,8 +38,8 @@ class Identity:
 
     @property
     def host(self) -> str:
-        """Host and port of the server, without credentials that its address may hold."""
-        return urlsplit(self.base_url).netloc.rpartition("@")[2] or self.base_url
+        """Host and port of the server."""
+        return urlsplit(self.base_url).netloc
 
     @property
     def length_parameter(self) -> str:
@@ -141,7 +142,8 @@ def _cause(error: BaseException) -> str:
     """The system's own word for a failed connection, from the bottom of the chain of causes."""
     reason, current = "connection lost", error.__cause__ or error.__context__
     while current is not None:
-        if isinstance(current, OSError) and current.strerror:
-            reason = current.strerror
+        if isinstance(current, OSError) and current.errno:
+            # Name look-up has negative numbers, which only its own text explains.
+            reason = os.strerror(current.errno) if current.errno > 0 else current.strerror or reason
         current = current.__cause__ or current.__context__
     return reason
