@@ -24,7 +24,7 @@ QUESTIONS = (
     "What happens when a document is removed from the folder?",
     "When is the HNSW index built?",
     "What does the condition ConfigApplied prove?",
-    "What does a client see when Redis is down?",
+    "What does a client get when Redis is down?",
 )
 
 

@@ -142,3 +142,10 @@ async def test_it_is_always_ready() -> None:
     await model.close()
     assert model.name == "default"
     assert (await model.generate(GenerationRequest("?", (), ""))).model == "quotes"
+
+
+async def test_an_example_of_the_question_inside_code_is_not_its_answer() -> None:
+    example = 'Ask on the command line:\n```\nsibyl query "How do I rotate the password?"\n```'
+    advice = "Rotate the password by changing the Secret; the pods roll by themselves."
+    passages = (Passage("Quickstart", example, 0.7), Passage("Security", advice, 0.5))
+    assert f"{advice} [2]" == (await answer("How do I rotate the password?", passages)).text

@@ -83,7 +83,6 @@ def test_layout_is_respected() -> None:
         Sentence("Stop the writer.", "Backups"),
         Sentence("Restore.", "Backups"),
         Sentence("Quoted advice is kept.", "Backups"),
-        Sentence("Setting, Default", "Backups"),
         Sentence("pool_size, 4", "Backups"),
         Sentence(restart, "Backups"),
         Sentence("The end.", "Backups"),

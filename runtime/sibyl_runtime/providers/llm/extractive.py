@@ -138,7 +138,9 @@ def _candidates(passages: Sequence[Passage]) -> list[_Candidate]:
             text = without_markers(sentence.text)
             words = len(text.split())
             context = title | _terms(sentence.heading)
-            found.append(_Candidate(text, position, len(found), _terms(text), context, words, passage.score))
+            # Only prose speaks to the question: an example of a question is not its answer.
+            terms = _terms(without_markers(sentence.prose))
+            found.append(_Candidate(text, position, len(found), terms, context, words, passage.score))
     return found
 
 

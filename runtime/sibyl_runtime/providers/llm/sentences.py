@@ -7,7 +7,7 @@ but is no answer itself, and a code block stays whole and goes with the sentence
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
@@ -39,12 +39,17 @@ class Sentence:
     text: str
     heading: str
 
+    @property
+    def prose(self) -> str:
+        """The sentence without its code."""
+        return self.text.partition(f"\n{FENCE}\n")[0]
+
 
 def split_markdown(text: str) -> list[Sentence]:
     """The sentences of `text` in reading order."""
     found: list[Sentence] = []
     heading = ""
-    for kind, content in _blocks(text.splitlines()):
+    for kind, content in _blocks(_without_table_heads(text.splitlines())):
         if kind == "heading":
             heading = plain(content)
         elif kind == "code":
@@ -91,6 +96,16 @@ def _blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:
         yield "prose", "\n".join(paragraph)
 
 
+def _without_table_heads(lines: Sequence[str]) -> list[str]:
+    """The lines but for the rows that only name the columns: those say nothing."""
+    followers = [*lines[1:], ""][: len(lines)]
+    return [line for line, below in zip(lines, followers, strict=True) if not (_ROW.match(line) and _is_rule(below))]
+
+
+def _is_rule(line: str) -> bool:
+    return bool(_ROW.match(line) and _ROW_RULE.match(line))
+
+
 def _code(line: str, remaining: Iterator[str]) -> tuple[str, str] | None:
     """A code block that `line` opens. It ends with its fence, or with the text: a chunk may be cut inside code."""
     opening = _FENCE.match(line)
@@ -100,7 +115,7 @@ def _code(line: str, remaining: Iterator[str]) -> tuple[str, str] | None:
 
 
 def _special(line: str) -> tuple[str, str] | None:
-    """What a line that ends the paragraph before it is: a a heading, an item, a table row, or only a break."""
+    """What a line that ends the paragraph before it is: a heading, an item, a table row, or only a break."""
     if not line.strip() or _RULE.match(line):
         return "break", ""
     if heading := _HEADING.match(line):
