@@ -8,6 +8,8 @@ from typing import Any, Final
 import yaml
 
 UNBROKEN: Final = 1_000_000
+# Line breaks to YAML 1.1, which reads them back as others unless they are escaped.
+FOREIGN_BREAKS: Final = frozenset("\r\x85\u2028\u2029")
 
 
 class _Dumper(yaml.SafeDumper):
@@ -18,7 +20,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in text else None
+    style = '"' if FOREIGN_BREAKS.intersection(text) else "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", str(text), style=style)
 
 

@@ -132,22 +132,16 @@ def whole_environment_reference(text: str) -> Reference | None:
 
 
 def one_source_of_the_database(read: ClusterDocument) -> Iterator[Problem]:
-    """The default store is the database of the spec; every other store must say where it is."""
-    default, _ = read.document.default_vector_store
-    for name, store in read.document.providers.vector_store.named.items():
-        location: Location = ("providers", "vector_store", name, address_key(read.raw, name))
-        if name == default and store.dsn is not None and not _refers_to(store.dsn, DATABASE_URL):
-            yield problem(
-                location,
-                "names a database beside spec.database; remove it (the operator sets it), or write ${DATABASE_URL}",
-            )
-        elif name != default and store.dsn is None:
-            yield problem(
-                location, f"is required in a cluster: only the default store, {default}, is the database of the spec"
-            )
+    """The vector store is the database of the spec."""
+    name, store = read.document.default_vector_store
+    if store.dsn is not None and not _refers_to(store.dsn, DATABASE_URL):
+        yield problem(
+            ("providers", "vector_store", name, _address_key(read.raw, name)),
+            "names a database beside spec.database; remove it (the operator sets it), or write ${DATABASE_URL}",
+        )
 
 
-def address_key(raw: Mapping[str, Any], store: str) -> str:
+def _address_key(raw: Mapping[str, Any], store: str) -> str:
     """`dsn`, or its alias `url` where the document uses that."""
     written = raw.get("providers", {}).get("vector_store", {}).get(store) or {}
     return "url" if "url" in written else "dsn"

@@ -7,21 +7,24 @@ are kept out, not refused, so that an operator survives a CRD that is ahead of i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Final
 
 from pydantic import ValidationError
 
 from sibyl_operator.api.crd import spec_schema
 from sibyl_operator.api.document_checks import ROOT, ClusterDocument, document_problems
+from sibyl_operator.api.fields import FORMS, SUBDOMAIN
 from sibyl_operator.api.models import SibylWorkspaceSpec
 from sibyl_operator.api.reading import spec_problems
 from sibyl_operator.api.structure import UnknownField, prune
 from sibyl_runtime.workspace import Problem, Workspace, WorkspaceInvalid, format_path, parse_workspace
 
 Manifest = dict[str, Any]
+LONGEST_NAME: Final = 253
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,15 @@ class InvalidResource:
 def read_resource(body: Manifest) -> WorkspaceResource | InvalidResource:
     """Read and validate one object as the API server holds it, or as a file does (then without uid)."""
     spec_read, problems, unknown = _read_spec(body.get("spec"))
+    problems = (*_name_problems(body), *problems)
     if isinstance(spec_read, SibylWorkspaceSpec):
         document = _read_document(spec_read)
         if isinstance(document, Workspace):
-            problems = document_problems(ClusterDocument(spec_read, spec_read.workspace, document))
+            problems += document_problems(ClusterDocument(spec_read, spec_read.workspace, document))
             if not problems:
                 return _valid(body, spec_read, document, unknown)
         else:
-            problems = document
+            problems += document
     return _invalid(body, problems)
 
 
@@ -94,6 +98,15 @@ def _read_spec(spec: Any) -> tuple[SibylWorkspaceSpec | None, tuple[Problem, ...
         return None, tuple(spec_problems(error)), unknown
 
 
+def _name_problems(body: Manifest) -> tuple[Problem, ...]:
+    """What an API server would refuse before all else; a file may hold anything."""
+    name = _metadata(body).get("name")
+    if isinstance(name, str) and len(name) <= LONGEST_NAME and re.fullmatch(SUBDOMAIN, name):
+        return ()
+    found = f", found {name!r}" if isinstance(name, str) else ""
+    return (Problem("metadata.name", f"should be {FORMS[SUBDOMAIN]}{found}"),)
+
+
 def _read_document(spec: SibylWorkspaceSpec) -> Workspace | tuple[Problem, ...]:
     try:
         return parse_workspace(spec.workspace, source="spec.workspace")
@@ -110,7 +123,7 @@ def _seen_from_the_resource(problem: Problem) -> Problem:
 def _valid(
     body: Manifest, spec: SibylWorkspaceSpec, document: Workspace, unknown: tuple[UnknownField, ...]
 ) -> WorkspaceResource:
-    metadata: Mapping[str, Any] = body.get("metadata", {})
+    metadata = _metadata(body)
     return WorkspaceResource(
         **_identity(body),
         labels=metadata.get("labels") or {},
@@ -126,8 +139,13 @@ def _invalid(body: Manifest, problems: tuple[Problem, ...]) -> InvalidResource:
     return InvalidResource(**_identity(body), problems=problems)
 
 
+def _metadata(body: Manifest) -> Mapping[str, Any]:
+    metadata = body.get("metadata")
+    return metadata if isinstance(metadata, Mapping) else {}
+
+
 def _identity(body: Manifest) -> dict[str, Any]:
-    metadata: Mapping[str, Any] = body.get("metadata", {})
+    metadata = _metadata(body)
     return {
         "namespace": metadata.get("namespace", "default"),
         "name": metadata.get("name", ""),

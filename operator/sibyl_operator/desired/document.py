@@ -55,7 +55,7 @@ def _give_cache(document: dict[str, Any], resource: WorkspaceResource) -> None:
     caching = _section(_section(shop, "config"), "caching")
     if resource.document.caching.memory_level is not None and "memory" not in written:
         caching["memory"] = {}
-    _section(caching, "redis")["url"] = REDIS_REFERENCE
+    _section(caching, "redis").setdefault("url", REDIS_REFERENCE)
 
 
 def _section(parent: dict[str, Any], name: str) -> dict[str, Any]:

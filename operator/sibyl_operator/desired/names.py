@@ -6,15 +6,15 @@ characters, no dot, a letter first. So a name that does not fit is shortened, an
 
 from __future__ import annotations
 
-import hashlib
 import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sibyl_operator import __version__
 from sibyl_operator.api import group
+from sibyl_operator.api.labels import HASH_LENGTH, LONGEST, short_hash
+from sibyl_operator.api.labels import label_value as label_value
 
-LONGEST_NAME: Final = 63
 WORKSPACE_LABEL: Final = f"{group.GROUP}/workspace"
 CONFIG_HASH: Final = f"{group.GROUP}/config-hash"
 SECRETS_HASH: Final = f"{group.GROUP}/secrets-hash"
@@ -22,27 +22,19 @@ MANAGED_BY: Final = "sibyl-operator"
 RUNTIME: Final = "runtime"
 CONFIG: Final = "config"
 
-_HASH_LENGTH: Final = 8
 _SERVICE_NAME: Final = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 
 
 def child_name(workspace: str, component: str) -> str:
     """`<workspace>-<component>`, valid as the name of every kind of child; at most 63 characters."""
     suffix = f"-{component}"
-    if len(workspace) + len(suffix) <= LONGEST_NAME and _SERVICE_NAME.match(workspace):
+    if len(workspace) + len(suffix) <= LONGEST and _SERVICE_NAME.match(workspace):
         return f"{workspace}{suffix}"
-    room = LONGEST_NAME - len(suffix) - _HASH_LENGTH - 1
+    room = LONGEST - len(suffix) - HASH_LENGTH - 1
     readable = workspace.replace(".", "-")
     if not readable[0].isalpha():
         readable = f"w-{readable}"
-    return f"{readable[:room].rstrip('-')}-{_digest(workspace)}{suffix}"
-
-
-def label_value(workspace: str) -> str:
-    """The workspace's name as a label may hold it: unchanged up to 63 characters, else shortened with a hash."""
-    if len(workspace) <= LONGEST_NAME:
-        return workspace
-    return f"{workspace[: LONGEST_NAME - _HASH_LENGTH - 1].rstrip('-.')}-{_digest(workspace)}"
+    return f"{readable[:room].rstrip('-')}-{short_hash(workspace)}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -100,7 +92,3 @@ class Names:
             "controller": True,
             "blockOwnerDeletion": True,
         }
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(name.encode()).hexdigest()[:_HASH_LENGTH]

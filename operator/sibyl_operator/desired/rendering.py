@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sibyl_operator.api.document_checks import ROOT
+from sibyl_operator.api.group import API_VERSION
 from sibyl_operator.api.reading import unknown_field_problem
 from sibyl_operator.api.resource import WorkspaceResource, read_resource, unknown_fields
 from sibyl_operator.desired import desired
@@ -25,6 +26,9 @@ def children_of(source: SourceDocument, namespace: str | None = None) -> tuple[M
     if source.resource is None:
         raise WorkspaceInvalid([Problem("", BARE_DOCUMENT)], source.source)
     body = _in_namespace(source.resource, namespace)
+    if body["apiVersion"] != API_VERSION:
+        message = f"{body['apiVersion']} is not known to this operator; use {API_VERSION}"
+        raise WorkspaceInvalid([Problem("apiVersion", message)], source.source)
     unknown = tuple(unknown_field_problem(field) for field in unknown_fields(body))
     found = read_resource(body)
     if isinstance(found, WorkspaceResource) and not unknown:
@@ -40,10 +44,10 @@ def _without_owner(manifest: Manifest) -> Manifest:
 
 
 def _in_namespace(resource: Mapping[str, Any], namespace: str | None) -> Manifest:
-    metadata = dict(resource.get("metadata") or {})
-    if namespace is not None:
-        metadata.setdefault("namespace", namespace)
-    return {**resource, "metadata": metadata}
+    metadata = resource.get("metadata")
+    if namespace is None or not isinstance(metadata, Mapping):
+        return dict(resource)
+    return {**resource, "metadata": {"namespace": namespace, **metadata}}
 
 
 def _with_line(problem: Problem, source: SourceDocument) -> Problem:

@@ -40,29 +40,35 @@ def operator_deployment(
                     },
                 },
                 "spec": {
-                    "automountServiceAccountToken": True,
                     "containers": [_container(image, serves, lease)],
-                    "enableServiceLinks": False,
-                    "securityContext": {
-                        "runAsGroup": USER,
-                        "runAsNonRoot": True,
-                        "runAsUser": USER,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
                     "serviceAccountName": service_account,
-                    "terminationGracePeriodSeconds": GRACE_SECONDS,
-                    "topologySpreadConstraints": [
-                        {
-                            "maxSkew": 1,
-                            "topologyKey": "kubernetes.io/hostname",
-                            "whenUnsatisfiable": "ScheduleAnyway",
-                            "labelSelector": {"matchLabels": selector},
-                        }
-                    ],
-                    "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
+                    **_pod_spec(selector),
                 },
             },
         },
+    }
+
+
+def _pod_spec(selector: dict[str, str]) -> dict[str, Any]:
+    return {
+        "automountServiceAccountToken": True,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsGroup": USER,
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": selector},
+            }
+        ],
+        "volumes": [{"name": "tmp", "emptyDir": {"sizeLimit": "64Mi"}}],
     }
 
 

@@ -52,7 +52,8 @@ async def load_configuration(kubeconfig: str | None = None) -> Any:
             load_incluster_config(client_configuration=configuration)
             return configuration
         await load_kube_config(config_file=_existing(path), client_configuration=configuration, persist_config=False)
-    except (ConfigException, OSError, yaml.YAMLError) as error:
+    except (ConfigException, OSError, yaml.YAMLError, AttributeError, KeyError, TypeError, ValueError) as error:
+        # The last four: the client's reader takes the shape of the file for granted.
         raise KubeconfigError(f"cannot read the API server's address and credentials: {error}") from error
     return configuration
 

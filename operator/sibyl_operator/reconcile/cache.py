@@ -135,7 +135,7 @@ def _remove(entry: _Entry, identity: ChildId, version: int) -> bool:
     if before is not None and _version(before) > version:
         return False
     # The tombstone keeps a list or an event from before the deletion from bringing the object back.
-    entry.removed[identity] = version
+    entry.removed[identity] = max(version, entry.removed.get(identity, -1))
     entry.settled.pop(identity, None)
     return entry.children.pop(identity, None) is not None
 

@@ -124,7 +124,7 @@ class VectorStoreProvider(StrictModel):
     distance_metric: Literal["cosine", "euclidean", "dot_product"] = Field("cosine", description="How nearness counts.")
     dimension: int | None = Field(None, ge=1, le=4000, description="Length of the vectors; none: the model's.")
     pool_size: int = Field(4, ge=1, le=1000, description="Connections kept open, per runtime process.")
-    max_overflow: int = Field(4, ge=0, le=1000, description="Connections above pool_size under load.")
+    max_overflow: int = Field(0, ge=0, le=1000, description="Connections above pool_size under load.")
     pool_timeout: float = Field(2.0, gt=0, le=300, description="Longest wait for a connection, in seconds.")
     pool_recycle: float = Field(3600.0, ge=1, description="Age at which a connection is replaced, in seconds.")
     pool_pre_ping: bool = Field(False, description="Test each connection before use.")

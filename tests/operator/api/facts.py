@@ -80,9 +80,8 @@ def children(of: WorkspaceResource, *, available: int = 2) -> dict[tuple[str, st
 
 def pod(name: str, loaded: str | None, **facts: Any) -> PodFacts:
     """A ready pod that serves the configuration `loaded`."""
-    return PodFacts(
-        **{"name": name, "ip": "10.0.0.1", "ready": True, "terminating": False, "loaded_hash": loaded} | facts
-    )
+    good: dict[str, Any] = {"ip": "10.0.0.1", "ready": True, "terminating": False}
+    return PodFacts(name=name, loaded_hash=loaded, **good | facts)
 
 
 DATABASE = DatabaseFacts(

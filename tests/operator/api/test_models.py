@@ -73,7 +73,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     (
         {"runtime": {"podTemplate": {"labels": {"not a name": "x"}}}},
         [
-            'spec.runtime.podTemplate.labels["not a name"]["[key]"]: should be a name of letters, digits, -, _ and ., '
+            'spec.runtime.podTemplate.labels["not a name"]: should be a name of letters, digits, -, _ and ., '
             "maybe with a domain and / before it, found 'not a name'"
         ],
     ),

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from sibyl_operator.api.checks.secrets import secret_key_finding
 from sibyl_operator.api.condition import Check, Finding, listed
+from sibyl_operator.api.labels import label_value
 from sibyl_operator.observed import Observed, PodFacts
 
 # What a pod waits for on its way up; everything else that it waits for is a failure.
@@ -102,8 +103,8 @@ def rollout_progresses(observed: Observed) -> Finding | None:
         if condition["type"] == "Progressing" and condition["status"] == "False":
             return Finding(
                 "RolloutStuck",
-                f"the rollout does not progress: {condition.get('message', condition.get('reason', ''))}; see: kubectl "
-                f"-n {observed.resource.namespace} describe pods -l sibyl.dev/workspace={observed.resource.name}",
+                f"the rollout does not progress: {condition.get('message', condition.get('reason', ''))}; "
+                f"see: {_kubectl(observed, 'describe pods')}",
                 stalls=True,
             )
     return None
@@ -120,9 +121,14 @@ def replicas_available(observed: Observed) -> Finding | None:
     waiting = f"; not ready: {listed(unready)}" if unready else ""
     return Finding(
         "ReplicasUnavailable",
-        f"{available} of {desired} pods are available{waiting}; wait for them, or see: kubectl -n "
-        f"{observed.resource.namespace} get pods -l sibyl.dev/workspace={observed.resource.name}",
+        f"{available} of {desired} pods are available{waiting}; wait for them, or see: "
+        f"{_kubectl(observed, 'get pods')}",
     )
+
+
+def _kubectl(observed: Observed, command: str) -> str:
+    resource = observed.resource
+    return f"kubectl -n {resource.namespace} {command} -l sibyl.dev/workspace={label_value(resource.name)}"
 
 
 def find_child(observed: Observed, kind: str) -> Mapping[str, Any] | None:
