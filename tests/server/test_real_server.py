@@ -72,7 +72,9 @@ def server(dsn: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servi
     directory = tmp_path_factory.mktemp("served")
     kpis = [{"name": "p95_latency", "metric": "sibyl_mcp_tool_duration_seconds", "target": 0.75, "percentile": 0.95}]
     file = write_workspace(directory, observability={"kpis": kpis})
-    loaded = sibyl("ingest", "-f", file, write_documents(directory), "--json", cwd=directory, DATABASE_URL=dsn)
+    loaded = sibyl(
+        "ingest", "-f", file, write_documents(directory), "--json", cwd=directory, environ={"DATABASE_URL": dsn}
+    )
     assert loaded.code == 0, loaded.stderr
     with serving(file, environ={"DATABASE_URL": dsn}) as running:
         yield running
@@ -127,6 +129,7 @@ def test_configuration_tells_the_hash_and_no_secret(server: Serving, dsn: str) -
     assert shown["hash"] == effective_hash(document)
     assert shown["document"] == document
     assert shown == httpx.get(f"{server.watch}/config").json()
+    assert (shown["index"]["kind"], shown["index"]["rows"]) == ("none", 3)
     assert shown["embedder"].startswith("all-MiniLM-L6-v2@")
     assert dsn.split(":")[2].split("@")[0] not in str(shown)
 
@@ -172,9 +175,9 @@ def test_a_signal_ends_it_after_the_requests_in_flight(
     database_dsn: str, tmp_path: Path, openai_server: OpenAIServer
 ) -> None:
     llm = {"primary": {"kind": "openai", "model": "gpt-4", "base_url": openai_server.url}}
-    file = write_workspace(tmp_path, providers={"llm": llm}, mcp={"timeout": 5})
+    file = write_workspace(tmp_path, providers={"llm": llm}, mcp={"timeout": 2})
     environ = {"DATABASE_URL": database_dsn}
-    assert sibyl("ingest", "-f", file, write_documents(tmp_path), cwd=tmp_path, **environ).code == 0
+    assert sibyl("ingest", "-f", file, write_documents(tmp_path), cwd=tmp_path, environ=environ).code == 0
     openai_server.reply_with(silence())
     with serving(file, environ=environ) as server, concurrent.futures.ThreadPoolExecutor() as threads:
         asking = threads.submit(ask, server)
@@ -199,16 +202,11 @@ MODEL_FAILURES = [
 def test_what_a_language_model_does_wrong_is_told_by_name(
     database_dsn: str, tmp_path: Path, openai_server: OpenAIServer
 ) -> None:
-    settings = {
-        "kind": "openai",
-        "model": "gpt-4",
-        "base_url": openai_server.url,
-        "api_key": "${KEY}",
-        "max_retries": 0,
-    }
+    model = {"kind": "openai", "model": "gpt-4", "base_url": openai_server.url, "api_key": "${KEY}"}
+    llm = {"primary": {**model, "max_retries": 0}}
     file = write_workspace(tmp_path, providers={"llm": llm}, mcp={"timeout": 1})
     environ = {"DATABASE_URL": database_dsn, "KEY": "sk-very-secret"}
-    assert sibyl("ingest", "-f", file, write_documents(tmp_path), cwd=tmp_path, **environ).code == 0
+    assert sibyl("ingest", "-f", file, write_documents(tmp_path), cwd=tmp_path, environ=environ).code == 0
     with serving(file, environ=environ) as server:
         openai_server.reply_with(completion("The Arctic tern [1]."))
         good = ask(server).json()
@@ -235,7 +233,10 @@ def test_a_database_that_goes_away_and_comes_back_costs_no_restart(tmp_path: Pat
     dsn = postgres.start()
     try:
         file = write_workspace(tmp_path)
-        assert sibyl("ingest", "-f", file, write_documents(tmp_path), cwd=tmp_path, DATABASE_URL=dsn).code == 0
+        assert (
+            sibyl("ingest", "-f", file, write_documents(tmp_path), cwd=tmp_path, environ={"DATABASE_URL": dsn}).code
+            == 0
+        )
         with serving(file, environ={"DATABASE_URL": dsn}) as server:
             assert ask(server).status_code == 200
             postgres.stop()
@@ -259,7 +260,9 @@ def test_a_database_that_cannot_be_reached_at_start_is_one_line(tmp_path: Path) 
         port = free.getsockname()[1]
     file = write_workspace(tmp_path)
     dsn = f"postgresql://sibyl:s3cret@127.0.0.1:{port}/rag"
-    ended = sibyl("serve", "-f", file, "--port", "0", "--metrics-port", "0", cwd=tmp_path, DATABASE_URL=dsn)
+    ended = sibyl(
+        "serve", "-f", file, "--port", "0", "--metrics-port", "0", cwd=tmp_path, environ={"DATABASE_URL": dsn}
+    )
     assert ended.code == 3
     (line,) = ended.stderr.splitlines()
     assert line.startswith(

@@ -40,10 +40,10 @@ def environment(given: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "COLUMNS": "200", "NO_COLOR": "1", **given}
 
 
-def sibyl(*arguments: str | Path, cwd: Path, timeout: float = 90, **environ: str) -> Finished:
+def sibyl(*arguments: str | Path, cwd: Path, environ: Mapping[str, str] | None = None, timeout: float = 90) -> Finished:
     """Run a command to its end."""
     done = subprocess.run(
-        [*COMMAND, *map(str, arguments)], cwd=cwd, env=environment(environ), capture_output=True, text=True,
+        [*COMMAND, *map(str, arguments)], cwd=cwd, env=environment(environ or {}), capture_output=True, text=True,
         timeout=timeout, check=False, stdin=subprocess.DEVNULL,
     )  # fmt: skip
     return Finished(done.returncode, done.stdout, done.stderr)

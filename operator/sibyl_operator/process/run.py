@@ -62,7 +62,7 @@ async def _operate(settings: Settings, metrics: OperatorMetrics, health: Health)
         reporting_instance=settings.identity,
     )
     try:
-        async with client as api, Observer() as observer:
+        async with client as api, Observer(window=settings.kpi_window) as observer:
             return await assemble(settings, api, observer, metrics, health).run(stop)
     except KubeconfigError as error:
         logger.error("%s", error)

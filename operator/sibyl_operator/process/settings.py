@@ -60,6 +60,8 @@ class Settings:
     blocked_interval: float = Intervals.blocked
     resync_interval: float = Intervals.resync
     reconcile_deadline: float = Intervals.deadline
+    kpi_window: float = 300.0
+    """The indicators of a workspace cover so much of the past."""
 
     @property
     def intervals(self) -> Intervals:
@@ -98,6 +100,8 @@ def checked(settings: Settings) -> Settings:
     for name in ("waiting", "scrape", "blocked", "resync"):
         value = getattr(settings, f"{name}_interval")
         _require(value > 0, f"{name}_interval", value, "a number above 0")
+    least = 2 * settings.scrape_interval
+    _require(settings.kpi_window >= least, "kpi_window", settings.kpi_window, f"{least:g} or more: two scrapes")
     _require(1 <= settings.workers <= 256, "workers", settings.workers, "1 to 256")
     _require(0 <= settings.http_port <= 65535, "http_port", settings.http_port, "0 to 65535")
     _require(settings.log_level in LOG_LEVELS, "log_level", settings.log_level, ", ".join(LOG_LEVELS))

@@ -113,7 +113,9 @@ def query(
             help="Workspace document: answer here, without a server.",
         ),
     ] = None,
-    url: Annotated[str | None, typer.Option(help="Ask the server at this address; wins over --file.", show_default=False)] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Ask the server at this address; wins over --file.", show_default=False)
+    ] = None,
     api_key: Annotated[
         str | None, typer.Option(envvar="SIBYL_API_KEY", help="API key of that server.", show_default=False)
     ] = None,

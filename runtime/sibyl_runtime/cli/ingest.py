@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sibyl_runtime.cli.documents import read_document, settings_for
 from sibyl_runtime.cli.exit_codes import ExitCode
+from sibyl_runtime.cli.joining import joined
 from sibyl_runtime.cli.output import plural, print_json, seconds
 from sibyl_runtime.cli.run import run_async
 from sibyl_runtime.pipeline.context import IngestProgress
@@ -50,7 +51,8 @@ def summary(report: IngestReport) -> str:
 
 
 async def _ingest(file: Path, path: Path | None, pipeline: str, data_directory: Path | None) -> IngestReport:
-    runtime = await Runtime.open(read_document(file), os.environ, settings_for(data_directory))
+    settings = settings_for(data_directory)
+    runtime = await Runtime.open(joined(read_document(file), settings, os.environ), os.environ, settings)
     try:
         with progress_shown() as progress:
             return await runtime.ingest(None if path is None else str(path), pipeline=pipeline, progress=progress)

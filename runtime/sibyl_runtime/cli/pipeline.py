@@ -77,9 +77,11 @@ def result_lines(result: PipelineResult) -> list[str]:
 async def _run(
     file: Path, name: str, parameters: Mapping[str, Any], timeout: float | None, data_directory: Path | None
 ) -> PipelineResult:
+    from sibyl_runtime.cli.joining import joined
     from sibyl_runtime.runtime import Runtime
 
-    runtime = await Runtime.open(read_document(file), os.environ, settings_for(data_directory))
+    settings = settings_for(data_directory)
+    runtime = await Runtime.open(joined(read_document(file), settings, os.environ), os.environ, settings)
     try:
         if name in runtime.workspace.effective_pipelines:
             parameters = _checked(runtime.workspace, name, parameters)

@@ -60,12 +60,14 @@ def _ask_server(target: Target, url: str, tool: str, arguments: Mapping[str, Any
 
 async def _ask_here(target: Target, tool: str, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
     from sibyl_runtime.cli.documents import read_document, settings_for
+    from sibyl_runtime.cli.joining import joined
     from sibyl_runtime.pipeline.context import Deadline
     from sibyl_runtime.runtime import Runtime
     from sibyl_runtime.server.reply import reply
 
     assert target.file is not None
-    runtime = await Runtime.open(read_document(target.file), os.environ, settings_for(target.data_directory))
+    settings = settings_for(target.data_directory)
+    runtime = await Runtime.open(joined(read_document(target.file), settings, os.environ), os.environ, settings)
     try:
         deadline = Deadline.after(target.timeout or runtime.workspace.mcp.timeout)
         outcome = await runtime.call_tool(tool, arguments, deadline=deadline)

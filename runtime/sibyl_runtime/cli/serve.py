@@ -20,7 +20,8 @@ from sibyl_runtime.kpi import MeteredEngine, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.runtime import Runtime, Settings
 from sibyl_runtime.server.app import create_applications
-from sibyl_runtime.server.description import describe
+from sibyl_runtime.server.configuration import IndexReader
+from sibyl_runtime.server.description import TellsIndex, describe
 from sibyl_runtime.server.health import Lifecycle
 from sibyl_runtime.server.instrumentation import collect_cache, identify, metered, metrics_for
 from sibyl_runtime.server.logs import Format, configure_logging
@@ -48,6 +49,15 @@ class ServeOptions:
     json_logs: bool
 
 
+@dataclass(frozen=True)
+class _Opened:
+    """An open runtime, what it is made of in words, and the reader of its vector index."""
+
+    runtime: Runtime
+    parts: Sequence[str]
+    index: IndexReader | None
+
+
 class _StoppedEarly(Exception):
     """The signal came before the runtime was open."""
 
@@ -68,21 +78,11 @@ async def _serve(options: ServeOptions) -> ExitCode:
     listeners = _listen(workspace, settings, options)
     try:
         metrics = metrics_for(workspace)
-        runtime, parts = await _unless_stopped(stop, _open(source, settings, metrics))
-        lifecycle = Lifecycle()
-
-        def ready(connections: Callable[[], int]) -> None:
-            metrics.families.reading("sibyl_mcp_active_connections", "Open client connections.", connections)
-            _announce(parts, listeners, for_people=form == "text")
-
-        await serve_applications(
-            create_applications(runtime, metrics, lifecycle),
-            listeners,
-            lifecycle,
-            stop,
-            draining=Draining(options.drain_seconds, min(SHUTDOWN_SECONDS, workspace.mcp.timeout)),
-            on_ready=ready,
-        )
+        opened = await _unless_stopped(stop, _open(source, settings, metrics))
+        try:
+            await _run(opened, metrics, listeners, stop, drain_seconds=options.drain_seconds, for_people=form == "text")
+        finally:
+            await opened.runtime.close()
     except _StoppedEarly:
         return ExitCode.INTERRUPTED if stop.received is signal.SIGINT else ExitCode.OK
     finally:
@@ -90,12 +90,38 @@ async def _serve(options: ServeOptions) -> ExitCode:
     return ExitCode.OK
 
 
-async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetrics) -> tuple[Runtime, Sequence[str]]:
-    """The runtime with all of it counted, and what it is made of."""
-    opened: list[Services] = []
+async def _run(
+    opened: _Opened,
+    metrics: RuntimeMetrics,
+    listeners: Listeners,
+    stop: StopSignal,
+    *,
+    drain_seconds: float,
+    for_people: bool,
+) -> None:
+    lifecycle = Lifecycle()
+
+    def ready(connections: Callable[[], int]) -> None:
+        metrics.families.reading("sibyl_mcp_active_connections", "Open client connections.", connections)
+        _announce(opened.parts, listeners, for_people=for_people)
+
+    timeout = min(SHUTDOWN_SECONDS, opened.runtime.workspace.mcp.timeout + 1.0)
+    await serve_applications(
+        create_applications(opened.runtime, metrics, lifecycle, index=opened.index),
+        listeners,
+        lifecycle,
+        stop,
+        draining=Draining(drain_seconds, timeout),
+        on_ready=ready,
+    )
+
+
+async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetrics) -> _Opened:
+    """The runtime with all of it counted."""
+    bare: list[Services] = []
 
     def instrument(services: Services) -> Services:
-        opened.append(services)
+        bare.append(services)
         return metered(services, metrics)
 
     runtime = await Runtime.open(source, os.environ, settings, instrument=instrument)
@@ -103,7 +129,9 @@ async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetr
     if runtime.cache is not None:
         collect_cache(runtime.cache, metrics)
     identify(metrics, config_hash=runtime.config_hash, embedder=runtime.services.embedder.tag)
-    return runtime, await describe(opened[0])
+    store = bare[0].store
+    index = store.index_state if isinstance(store, TellsIndex) else None
+    return _Opened(runtime, await describe(bare[0]), index)
 
 
 def _log_format(workspace: Workspace, *, json_logs: bool) -> Format:

@@ -34,7 +34,7 @@ def validate(file: Path, *, as_json: bool) -> None:
         else:
             print(error, file=sys.stderr)
         raise SystemExit(ExitCode.INVALID) from None
-    facts = contents(workspace, source.raw)
+    facts = {"name": source.name or workspace.name, **contents(workspace, source.raw)}
     if as_json:
         print_json({"valid": True, "source": str(file), **facts})
     else:
@@ -46,7 +46,6 @@ def contents(workspace: Workspace, raw: Mapping[str, Any]) -> dict[str, Any]:
     references = environment_references(raw)
     required = {name for name, uses in references.items() if any(use.default is None for use in uses)}
     return {
-        "name": workspace.name,
         "hash": effective_hash(raw),
         "pipelines": sorted(workspace.effective_pipelines),
         "tools": sorted(workspace.effective_tools),

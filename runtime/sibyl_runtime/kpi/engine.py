@@ -12,13 +12,17 @@ from sibyl_runtime.kpi.metrics import ERROR, SUCCESS, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, StageTiming
 from sibyl_runtime.pipeline.engine import PipelineEngine
 from sibyl_runtime.pipeline.run import PipelineResult
+from sibyl_runtime.techniques import REGISTRY
+from sibyl_runtime.techniques.technique import Technique
 
 
 class MeteredEngine(PipelineEngine):
     """A PipelineEngine that reports its runs. A run that the caller gave up is `cancelled`, neither good nor bad."""
 
-    def __init__(self, services: Services, metrics: RuntimeMetrics) -> None:
-        super().__init__(services)
+    def __init__(
+        self, services: Services, metrics: RuntimeMetrics, techniques: Mapping[str, Technique] = REGISTRY
+    ) -> None:
+        super().__init__(services, techniques)
         self._metrics = metrics.pipelines
 
     async def run(

@@ -22,7 +22,7 @@ from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi import RuntimeMetrics
 from sibyl_runtime.server import catalogue
 from sibyl_runtime.server.authentication import ApiKeys, Authentication
-from sibyl_runtime.server.configuration import configuration_route
+from sibyl_runtime.server.configuration import Configuration, IndexReader
 from sibyl_runtime.server.health import Health, Lifecycle
 from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on_unexpected, on_validation_error
 from sibyl_runtime.server.seam import ServedRuntime
@@ -45,10 +45,15 @@ class Applications:
     watch: ASGIApp
 
 
-def create_applications(runtime: ServedRuntime, metrics: RuntimeMetrics, lifecycle: Lifecycle) -> Applications:
-    """Both applications over one open runtime. Raises StartupError for API keys that would let everybody in."""
+def create_applications(
+    runtime: ServedRuntime, metrics: RuntimeMetrics, lifecycle: Lifecycle, *, index: IndexReader | None = None
+) -> Applications:
+    """Both applications over one open runtime; `index` reads the state of the vector index for GET /config.
+
+    Raises StartupError for API keys that would let everybody in.
+    """
     health = Health(runtime, lifecycle)
-    shared = [*health.routes(), configuration_route(runtime)]
+    shared = [*health.routes(), Configuration(runtime, index).route()]
     return Applications(
         api=Telemetry(_api(runtime, metrics, health, shared), metrics),
         watch=Telemetry(_watch(metrics.registry, shared), metrics),

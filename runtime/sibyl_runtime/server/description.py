@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.pipeline.context import Services
@@ -20,6 +20,14 @@ class TellsVersions(Protocol):
 
     async def versions(self) -> dict[str, str]:
         """{"postgresql": "18.1", "pgvector": "0.8.5"}."""
+
+
+@runtime_checkable
+class TellsIndex(Protocol):
+    """A store that knows its vector index."""
+
+    async def index_state(self) -> Any:
+        """Kind, rows, parameters, size."""
 
 
 async def describe(services: Services) -> tuple[str, str, str]:

@@ -23,6 +23,8 @@ from sibyl_runtime.server.seam import ServedRuntime
 
 MAX_AGE = 1.0
 PATIENCE = 0.8
+GRACE = 5.0
+"""Seconds for which a late check is not held against a database that was well: being busy is not being away."""
 Value = TypeVar("Value")
 
 
@@ -47,6 +49,7 @@ class CoalescedCheck(Generic[Value]):
         self._clock = clock
         self._task: asyncio.Task[Value] | None = None
         self._finished_at = 0.0
+        self._succeeded_at = clock()
 
     async def result(self) -> Value:
         """A result not older than `max_age`. Raises what the check raised, or CheckPending."""
@@ -59,6 +62,10 @@ class CoalescedCheck(Generic[Value]):
             raise CheckPending
         return task.result()
 
+    def seconds_since_success(self) -> float:
+        """Since a check last succeeded, or since this was made."""
+        return self._clock() - self._succeeded_at
+
     async def close(self) -> None:
         """Break off a check that is still running."""
         if self._task is not None:
@@ -67,7 +74,9 @@ class CoalescedCheck(Generic[Value]):
 
     async def _run(self) -> Value:
         try:
-            return await self._check()
+            value = await self._check()
+            self._succeeded_at = self._clock()
+            return value
         finally:
             self._finished_at = self._clock()
 
@@ -88,10 +97,12 @@ class Lifecycle:
 class Health:
     """The health endpoints over one runtime."""
 
-    def __init__(self, runtime: ServedRuntime, lifecycle: Lifecycle) -> None:
+    def __init__(
+        self, runtime: ServedRuntime, lifecycle: Lifecycle, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._runtime = runtime
         self._lifecycle = lifecycle
-        self._store = CoalescedCheck(runtime.services.store.check)
+        self._store = CoalescedCheck(runtime.services.store.check, clock=clock)
 
     def routes(self) -> list[BaseRoute]:
         """/health, /health/live and /health/ready."""
@@ -119,7 +130,8 @@ class Health:
         try:
             await self._store.result()
         except CheckPending:
-            return f"the database has not answered for {PATIENCE} s"
+            seconds = self._store.seconds_since_success()
+            return f"the database has not answered for {seconds:.0f} s" if seconds > GRACE else None
         except SibylError as error:
             return error.message
         return None

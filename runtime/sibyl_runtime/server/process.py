@@ -22,6 +22,8 @@ from sibyl_runtime.server.app import Applications
 from sibyl_runtime.server.health import Lifecycle
 
 logger = logging.getLogger("sibyl.server")
+KEEP_ALIVE_SECONDS = 75
+"""Longer than the 60 s for which proxies keep an idle connection: the side that closes first must be theirs."""
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -139,6 +141,7 @@ def _config(app: object, timeout: float, *, lifespan: str) -> uvicorn.Config:
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=max(1, round(timeout)),
     )
 
