@@ -157,6 +157,7 @@ class Runtime:
         Raises IngestError when there is nothing to ingest; nothing has changed then.
         """
         started = time.perf_counter()
+        self.engine.plan(pipeline)
         try:
             parameters = validate_parameters(self.workspace, pipeline, {} if path is None else {"path": path})
         except ArgumentsInvalid as error:

@@ -23,10 +23,12 @@ async def store(database_dsn: str) -> AsyncIterator[PgVectorStore]:
 @pytest.fixture
 async def indexed(database_dsn: str) -> AsyncIterator[PgVectorStore]:
     """6,000 chunks under an HNSW index; `tenant` t0..t599 has 10 each, `group` 0..19 has 300, `half` is even or odd."""
+
+    def metadata(number: int) -> dict[str, object]:
+        return {"tenant": f"t{number}", "group": number % 20, "half": "odd" if number % 2 else "even"}
+
     opened_store = await opened(database_dsn)
-    documents = corpus(
-        unit_vectors(6_000), metadata=lambda n: {"tenant": f"t{n}", "group": n % 20, "half": "odd" if n % 2 else "even"}
-    )
+    documents = corpus(unit_vectors(6_000), metadata=metadata)
     await load(opened_store, documents)
     await opened_store.ensure_index()
     yield opened_store

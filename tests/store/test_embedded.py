@@ -137,6 +137,20 @@ def test_when_its_process_is_killed_the_server_ends_and_the_next_process_takes_o
         assert not Path(sockets).exists()
 
 
+def test_when_its_process_is_killed_nothing_stays_behind(postgres: EmbeddedPostgres) -> None:
+    command = [sys.executable, "-c", _HOLDER, str(postgres.log_file.parent)]
+    holder = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with holder.stdin, holder.stdout:
+        _, _, sockets = holder.stdout.readline().split()
+        processes = psutil.Process(holder.pid).children(recursive=True)
+        holder.kill()
+        holder.wait()
+        assert psutil.wait_procs(processes, timeout=20)[1] == []
+    assert not Path(sockets).exists()
+
+
 def test_an_unfinished_cluster_is_made_again(postgres: EmbeddedPostgres) -> None:
     unfinished = postgres.log_file.parent / "cluster-18.new"
     unfinished.mkdir(parents=True)

@@ -9,6 +9,7 @@ import pytest
 
 from sibyl_runtime.store import index as index_module
 from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
+from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.index import (
     IndexSpec,
     IndexState,
@@ -20,7 +21,6 @@ from sibyl_runtime.store.index import (
     usable,
 )
 from sibyl_runtime.store.pgvector import PgVectorStore
-from sibyl_runtime.store.pool import Connection
 from tests.store.samples import axis, corpus, document, eventually, load, opened, provider, unit_vectors
 
 COSINE = Collection("documents", 384, "model-a", DISTANCE_METRICS["cosine"])

@@ -15,7 +15,7 @@ from sibyl_runtime.store.child import Account
 from sibyl_runtime.store.installation import can_reach, find_installation, reachable_installation, server_account
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
-NOBODY = Account(65_534, 65_534)
+STRANGER = Account(4_711, 4_712)
 
 
 def test_the_installation_holds_the_programs() -> None:
@@ -33,12 +33,12 @@ def test_a_missing_package_is_named_with_the_way_out(monkeypatch: pytest.MonkeyP
 @pytest.mark.parametrize(
     ("mode", "account", "reachable"),
     [
-        (0o755, NOBODY, True),
-        (0o700, NOBODY, False),
-        (0o711, NOBODY, True),
-        (0o700, Account(os.getuid(), 65_534), True),
-        (0o070, Account(65_534, os.getgid()), True),
-        (0o707, Account(65_534, os.getgid()), os.getgid() == 65_534),
+        (0o755, STRANGER, True),
+        (0o700, STRANGER, False),
+        (0o711, STRANGER, True),
+        (0o700, Account(os.getuid(), 4_712), True),
+        (0o770, Account(4_711, os.getgid()), True),
+        (0o707, Account(4_711, os.getgid()), False),
     ],
 )
 def test_reach_follows_the_mode_of_every_directory_above(mode: int, account: Account, reachable: bool) -> None:
@@ -92,22 +92,22 @@ def closed_installation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
 
 
 def test_a_closed_installation_is_copied_once(closed_installation: Path) -> None:
-    first = reachable_installation(closed_installation, NOBODY)
+    first = reachable_installation(closed_installation, STRANGER)
     assert first != closed_installation
     assert (first / "bin" / "postgres").read_text() == "bin"
     assert stat.S_IMODE(first.stat().st_mode) == 0o755
     inode = first.stat().st_ino
-    assert reachable_installation(closed_installation, NOBODY).stat().st_ino == inode
+    assert reachable_installation(closed_installation, STRANGER).stat().st_ino == inode
     assert stat.S_IMODE(closed_installation.parent.stat().st_mode) == 0o700
 
 
 @pytest.mark.parametrize("fault", ["writable by others", "a symbolic link"])
 def test_a_copy_that_somebody_else_may_have_made_is_refused(closed_installation: Path, fault: str) -> None:
-    copy = reachable_installation(closed_installation, NOBODY)
+    copy = reachable_installation(closed_installation, STRANGER)
     if fault == "writable by others":
         copy.chmod(0o777)
     else:
         shutil.rmtree(copy)
         copy.symlink_to("/usr")
     with pytest.raises(StartupError, match="was not made by this program"):
-        reachable_installation(closed_installation, NOBODY)
+        reachable_installation(closed_installation, STRANGER)

@@ -4,12 +4,14 @@ import asyncio
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
 from sibyl_runtime.errors import DatabaseUnavailable, StartupError
+from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.pgvector import PgVectorStore, open_store
 from sibyl_runtime.store.records import VectorStore
-from tests.store.samples import DIMENSION, TAG, axis, document, opened, provider
+from tests.store.samples import DIMENSION, TAG, axis, document, eventually, opened, provider
 
 
 def test_it_is_the_store_that_techniques_expect(store: PgVectorStore) -> None:
@@ -17,7 +19,9 @@ def test_it_is_the_store_that_techniques_expect(store: PgVectorStore) -> None:
     assert expected is store
 
 
-async def test_without_a_dsn_the_store_brings_its_own_database(tmp_path: Path) -> None:
+async def test_without_a_dsn_the_store_brings_its_own_database(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     children = len(psutil.Process().children())
     for documents in (0, 1):
         store = await open_store(provider(None), dimension=DIMENSION, tag=TAG, embedded_directory=tmp_path / "data")
@@ -26,6 +30,7 @@ async def test_without_a_dsn_the_store_brings_its_own_database(tmp_path: Path) -
         assert (await store.search(axis(0), top_k=1))[0].document_id == "a"
         await store.close()
         assert len(psutil.Process().children()) == children
+    assert caplog.text == ""
 
 
 async def test_a_store_that_cannot_open_stops_the_database_it_started(tmp_path: Path) -> None:
@@ -60,6 +65,39 @@ async def test_stats_join_pool_and_searches(store: PgVectorStore) -> None:
 
 async def test_check_passes_while_the_store_answers(store: PgVectorStore) -> None:
     await store.check()
+
+
+async def test_a_busy_pool_passes_the_check(database_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sibyl_runtime.store.pgvector._CHECK_TIMEOUT", 0.4)
+    store = await opened(database_dsn, max_overflow=0)
+    release = asyncio.Event()
+
+    async def hold(_: Connection) -> None:
+        await release.wait()
+
+    holder = asyncio.create_task(store._database.run(hold, stage="test"))
+
+    async def held() -> bool:
+        return store.stats()["pool_available"] == 0
+
+    await eventually(held)
+    await store.check()
+    release.set()
+    await holder
+    await store.close()
+
+
+async def test_a_server_that_does_not_answer_fails_the_check(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sibyl_runtime.store.pgvector._CHECK_TIMEOUT", 0.2)
+    store = await opened(database_dsn)
+    async with await psycopg.AsyncConnection.connect(database_dsn) as blocker:
+        await blocker.execute("LOCK TABLE sibyl_collections IN ACCESS EXCLUSIVE MODE")
+        with pytest.raises(DatabaseUnavailable, match=r"did not answer within 0\.2 s"):
+            await store.check()
+    await store.check()
+    await store.close()
 
 
 async def test_a_closed_store_says_so(database_dsn: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,10 @@ import pytest
 
 from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, InvalidParameters
 from sibyl_runtime.providers.protocols import Vectors
-from sibyl_runtime.store import pool as pool_module
+from sibyl_runtime.store import connection as connection_module
 from sibyl_runtime.store import search as search_module
 from sibyl_runtime.store.pgvector import PgVectorStore
+from sibyl_runtime.store.routing import Route, Row
 from tests.store.samples import axis, corpus, document, load, opened, unit_vectors
 
 
@@ -183,14 +185,36 @@ async def test_a_selective_filter_is_answered_exactly_and_in_full(indexed: PgVec
     assert indexed.stats()["searches_exact"] == 1
 
 
-async def test_a_broad_filter_goes_through_the_index(indexed: PgVectorStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_broad_filter_goes_through_the_index_and_is_remembered_for_a_minute(
+    indexed: PgVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(search_module, "SELECTIVE_ROWS", 1_000)
-    for _ in range(2):
+    search, now, taken = indexed._search, time.monotonic(), []
+    execute = search._execute
+
+    async def recorded(*arguments: Any) -> list[Row]:
+        taken.append(arguments[2])
+        return await execute(*arguments)
+
+    monkeypatch.setattr(search, "_execute", recorded)
+    for later in (0, 1, 59, 61):
+        monkeypatch.setattr(search, "_clock", lambda moment=now + later: moment)
         hits = await indexed.search(axis(0), top_k=20, filters={"half": "even"})
         assert len(hits) == 20
         assert {hit.metadata["half"] for hit in hits} == {"even"}
-    assert indexed.stats()["searches_approximate"] == 2
-    assert len(indexed._search._broad) == 1
+    tried_and_found_broad = [Route.SELECTIVE, Route.APPROXIMATE]
+    assert taken == [*tried_and_found_broad, Route.APPROXIMATE, Route.APPROXIMATE, *tried_and_found_broad]
+    assert indexed.stats()["searches_approximate"] == 4
+
+
+async def test_no_more_than_a_fixed_number_of_broad_filters_is_remembered(
+    indexed: PgVectorStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search_module, "SELECTIVE_ROWS", 0)
+    monkeypatch.setattr(search_module, "_BROAD_FILTERS", 3)
+    for group in range(5):
+        await indexed.search(axis(0), top_k=1, filters={"group": group})
+    assert list(indexed._search._broad) == [b'{"group":2}', b'{"group":3}', b'{"group":4}']
 
 
 async def test_an_approximate_search_that_misses_rows_is_counted_and_repeated_exactly(
@@ -198,7 +222,7 @@ async def test_an_approximate_search_that_misses_rows_is_counted_and_repeated_ex
 ) -> None:
     # A filter that is taken for a broad one, and a walk through the graph that gives up early.
     monkeypatch.setattr(search_module, "SELECTIVE_ROWS", 0)
-    monkeypatch.setattr(pool_module, "MAX_SCAN_TUPLES", 1)
+    monkeypatch.setattr(connection_module, "MAX_SCAN_TUPLES", 1)
     store = await opened(without_sequential_scans, hnsw_ef_search=1)
     hits = await store.search(axis(0), top_k=10, filters={"tenant": "t3"})
     stats = store.stats()

@@ -1,63 +1,68 @@
-"""The Cranfield collection: 1,400 abstracts, 225 questions, judged. It is read where it lies, never copied."""
+"""The Cranfield collection (Cleverdon, 1967): 1,400 abstracts, 225 questions, and which abstracts answer which.
+
+It is not part of the project: it lies beside it, in ../shared/data/cranfield.
+"""
 
 from __future__ import annotations
 
+import json
 import re
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-CRANFIELD = Path(__file__).parents[3] / "shared" / "data" / "cranfield"
+DIRECTORY = Path(__file__).parents[3] / "shared" / "data" / "cranfield"
+
 _RECORD = re.compile(r"^\.I (\d+)\s*$", re.MULTILINE)
 _FIELD = re.compile(r"^\.([TABW])\s*$", re.MULTILINE)
-_RELEVANT = frozenset({1, 2, 3, 4})
 
 
 @dataclass(frozen=True)
 class Abstract:
-    """One document; the text begins with its title in the original, as it does here."""
+    """One document. `text` starts with the title, as it does in the collection."""
 
     id: str
     title: str
     text: str
 
 
-@dataclass(frozen=True)
-class Question:
-    """One question; `relevant` holds the ids of the documents judged 1 to 4."""
-
-    id: str
-    text: str
-    relevant: frozenset[str]
+def missing() -> str | None:
+    """The first file that is not there, None when all are."""
+    files = (DIRECTORY / name for name in ("cran.all.1400", "cran.qry", "cranqrel"))
+    return next((str(file) for file in files if not file.is_file()), None)
 
 
-def documents() -> Iterator[Abstract]:
-    """The documents that have a text, in the order of the file."""
-    for number, fields in _records(CRANFIELD / "cran.all.1400"):
-        if text := fields.get("W", ""):
-            yield Abstract(number, fields.get("T", ""), text)
+def abstracts() -> list[Abstract]:
+    """All documents; two of them are empty."""
+    return [Abstract(number, fields["T"], fields["W"]) for number, fields in _records("cran.all.1400")]
 
 
-def queries() -> Iterator[Question]:
-    """The questions, numbered by position from 1, as the judgements number them."""
-    relevant = _judgements()
-    for position, (_, fields) in enumerate(_records(CRANFIELD / "cran.qry"), 1):
-        yield Question(str(position), fields["W"], frozenset(relevant[str(position)]))
+def questions() -> dict[str, str]:
+    """The questions by position, 1 to 225: judgements count positions, and not the numbers written beside them."""
+    return {str(position): fields["W"] for position, (_, fields) in enumerate(_records("cran.qry"), start=1)}
 
 
-def _judgements() -> Mapping[str, set[str]]:
-    found: dict[str, set[str]] = defaultdict(set)
-    for line in (CRANFIELD / "cranqrel").read_text().splitlines():
-        question, document, grade = line.split()
-        if int(grade) in _RELEVANT:
-            found[question].add(document)
-    return found
+def judgements() -> dict[str, dict[str, int]]:
+    """Gain 1 for every abstract judged 1 (best) to 4, by question; 5 and -1 mean not relevant, and gain 0."""
+    judged: dict[str, dict[str, int]] = {}
+    for line in (DIRECTORY / "cranqrel").read_text(encoding="ascii").splitlines():
+        if line.strip():
+            question, document, code = line.split()
+            judged.setdefault(question, {})[document] = int(1 <= int(code) <= 4)
+    return judged
 
 
-def _records(path: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    parts = _RECORD.split(path.read_text(encoding="latin-1").replace("\r\n", "\n"))
-    for number, body in zip(parts[1::2], parts[2::2], strict=True):
-        pieces = _FIELD.split(body)
-        fields = {name: " ".join(text.split()) for name, text in zip(pieces[1::2], pieces[2::2], strict=True)}
-        yield number, fields
+def write_json_lines(path: Path) -> None:
+    """All documents that have a text, as `data.load_documents` reads them."""
+    with path.open("w", encoding="utf-8") as file:
+        for abstract in abstracts():
+            if abstract.text:
+                file.write(json.dumps({"id": abstract.id, "title": abstract.title, "text": abstract.text}) + "\n")
+
+
+def _records(name: str) -> Iterator[tuple[str, dict[str, str]]]:
+    content = (DIRECTORY / name).read_text(encoding="ascii")
+    _, *parts = _RECORD.split(content)
+    for number, body in zip(parts[::2], parts[1::2], strict=True):
+        _, *fields = _FIELD.split(body)
+        yield number, {key: " ".join(text.split()) for key, text in zip(fields[::2], fields[1::2], strict=True)}

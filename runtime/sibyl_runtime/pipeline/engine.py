@@ -55,11 +55,11 @@ class PipelineEngine:
         DeadlineExceeded naming the stage, StepFailed naming the step, and what the techniques raise.
         """
         started = self._clock()
-        plan = self._plan(pipeline)
+        plan = self.plan(pipeline)
         run = PipelineRun(
             services=self._services,
             pipeline=pipeline,
-            parameters=parameters,
+            parameters={**_defaults(plan), **parameters},
             deadline=deadline.capped(plan.timeout_s),
             progress=progress,
             recorder=StageRecorder(pipeline, self._clock),
@@ -72,7 +72,8 @@ class PipelineEngine:
             await run.close_streams()
         return run.result(self._clock() - started)
 
-    def _plan(self, pipeline: str) -> Pipeline:
+    def plan(self, pipeline: str) -> Pipeline:
+        """The pipeline of this name. Raises NotFound."""
         plan = self._pipelines.get(pipeline)
         if plan is None:
             known = ", ".join(sorted(self._pipelines))
@@ -106,6 +107,10 @@ class PipelineEngine:
             return condition.evaluate(context.results, context.parameters)
         except ConditionError as error:
             raise context.failed(f"has a condition that cannot be evaluated: `{step.condition}`: {error}") from error
+
+
+def _defaults(pipeline: Pipeline) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in pipeline.parameters.items() if parameter.has_default}
 
 
 def invalid_arguments(error: ArgumentsInvalid) -> InvalidParameters:

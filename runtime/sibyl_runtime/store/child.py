@@ -18,7 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-_LEASH = 'read -r _; kill -s "$1" "$2" 2>/dev/null'
+# Bounded: where nobody reaps orphans, a dead server stays visible for ever.
+_LEASH = """
+read -r _
+kill -s "$1" "$2" 2>/dev/null
+turns=0
+while [ -n "$3" ] && [ $turns -lt 600 ] && kill -0 "$2" 2>/dev/null; do turns=$((turns + 1)); sleep 0.1; done
+[ -z "$3" ] || rmdir "$3" 2>/dev/null
+"""
 
 
 @dataclass(frozen=True)
@@ -41,8 +48,12 @@ class ChildProcess:
         environment: Mapping[str, str],
         account: Account | None = None,
         pass_fds: Sequence[int] = (),
+        leaves_empty: Path | None = None,
     ) -> None:
-        """Start `command`; stdout and stderr go to `output`. `stop_signal` asks it to end in good order."""
+        """Start `command`; stdout and stderr go to `output`. `stop_signal` asks it to end in good order.
+
+        `leaves_empty` is a directory that the server empties as it ends; the leash removes it when we cannot.
+        """
         self._stop_signal = stop_signal
         # A session of its own keeps the server out of reach of Ctrl-C in our terminal: we drain first, then stop it.
         self._server = subprocess.Popen(
@@ -59,7 +70,10 @@ class ChildProcess:
             extra_groups=[] if account else None,
         )
         self._leash = subprocess.Popen(
-            ["/bin/sh", "-c", _LEASH, "sh", stop_signal.name.removeprefix("SIG"), str(self._server.pid)],
+            [
+                "/bin/sh", "-c", _LEASH, "sh",
+                stop_signal.name.removeprefix("SIG"), str(self._server.pid), str(leaves_empty or ""),
+            ],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -68,7 +82,7 @@ class ChildProcess:
             user=account.uid if account else None,
             group=account.gid if account else None,
             extra_groups=[] if account else None,
-        )
+        )  # fmt: skip
 
     @property
     def pid(self) -> int:

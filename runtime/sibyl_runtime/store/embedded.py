@@ -19,7 +19,7 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
 from urllib.parse import quote
@@ -31,8 +31,8 @@ from sibyl_runtime.errors import StartupError
 from sibyl_runtime.store.child import Account, ChildProcess, child_environment
 from sibyl_runtime.store.installation import (
     MAJOR_VERSION,
-    can_reach,
     find_installation,
+    handed_over,
     reachable_installation,
     server_account,
 )
@@ -201,7 +201,7 @@ class EmbeddedPostgres:
         staging.mkdir(mode=0o700)
         if account:
             os.chown(staging, account.uid, account.gid)
-        with _handed_over(staging, account) as (path, fds):
+        with handed_over(staging, account) as (path, fds):
             run = subprocess.run(
                 [
                     str(programs / "initdb"), "--pgdata", path, "--username", USER, "--encoding", "UTF8",
@@ -240,7 +240,7 @@ class EmbeddedPostgres:
             "port": str(self._port),
             "unix_socket_directories": str(self._socket_directory),
         }
-        with self.log_file.open("ab") as output, _handed_over(self._cluster, account) as (path, fds):
+        with self.log_file.open("ab") as output, handed_over(self._cluster, account) as (path, fds):
             command = [str(programs / "postgres"), "-D", path]
             for name, value in settings.items():
                 command += ["-c", f"{name}={value}"]
@@ -251,6 +251,7 @@ class EmbeddedPostgres:
                 environment=child_environment(self._cluster),
                 account=account,
                 pass_fds=fds,
+                leaves_empty=self._socket_directory,
             )
 
     def _await_ready(self) -> None:
@@ -279,27 +280,6 @@ class EmbeddedPostgres:
             connection.execute(
                 sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(USER), sql.Literal(verifier.decode()))
             )
-
-
-@contextlib.contextmanager
-def _handed_over(directory: Path, account: Account | None) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """A path to `directory` that `account` can use, and the file descriptors that a child must inherit for it.
-
-    Below a closed directory such as /root the path itself is of no use to `nobody`; an open descriptor is.
-    """
-    if account is None or can_reach(account, directory):
-        yield str(directory), ()
-        return
-    if not Path("/proc/self/fd").is_dir():
-        raise StartupError(
-            f"PostgreSQL does not run as root, and user id {account.uid} cannot reach {directory}: choose a data "
-            "directory that every user may enter, or start as another user"
-        )
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{descriptor}", (descriptor,)
-    finally:
-        os.close(descriptor)
 
 
 def _free_port() -> int:

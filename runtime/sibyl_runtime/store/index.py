@@ -18,8 +18,8 @@ import psycopg
 from psycopg import sql
 
 from sibyl_runtime.store.collection import Collection
+from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.ingest import recount
-from sibyl_runtime.store.pool import Connection
 from sibyl_runtime.store.routing import EXACT_ROWS
 from sibyl_runtime.workspace import VectorStoreProvider
 
@@ -131,6 +131,14 @@ def usable(indexes: list[IndexState], collection: Collection) -> IndexState | No
 def _parameters(kind: str, options: list[str] | None) -> dict[str, int]:
     given = dict(option.split("=", 1) for option in options or [])
     return {name: int(given.get(name, default)) for name, default in _DEFAULT_OPTIONS[kind].items()}
+
+
+async def prepare_session(connection: Connection) -> None:
+    """Make a connection fit for a build that may take an hour, and that ends when its builder does."""
+    await connection.execute("SET statement_timeout = 0")
+    # Not on every system: there, the build of a builder that was killed runs to its end.
+    with contextlib.suppress(psycopg.Error):
+        await connection.execute("SET client_connection_check_interval = '1s'")
 
 
 async def ensure(connection: Connection, collection: Collection, provider: VectorStoreProvider) -> None:

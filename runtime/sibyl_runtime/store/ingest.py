@@ -19,7 +19,7 @@ from psycopg.types.json import Jsonb
 
 from sibyl_runtime.errors import DatabaseUnavailable, IngestError
 from sibyl_runtime.store.collection import Collection
-from sibyl_runtime.store.pool import Connection
+from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.records import EmbeddedDocument
 from sibyl_runtime.store.schema import REGISTRY
 

@@ -7,6 +7,7 @@ directory (the data).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -14,6 +15,7 @@ import pwd
 import shutil
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from sibyl_runtime.errors import StartupError
@@ -108,6 +110,27 @@ def _copy(prefix: Path, target: Path) -> None:
             raise StartupError(f"cannot copy PostgreSQL to {target}: {error}") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def handed_over(directory: Path, account: Account | None) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """A path to `directory` that `account` can use, and the file descriptors that a child must inherit for it.
+
+    Below a closed directory such as /root the path itself is of no use to `nobody`; an open descriptor is.
+    """
+    if account is None or can_reach(account, directory):
+        yield str(directory), ()
+        return
+    if not Path("/proc/self/fd").is_dir():
+        raise StartupError(
+            f"PostgreSQL does not run as root, and user id {account.uid} cannot reach {directory}: choose a data "
+            "directory that every user may enter, or start as another user"
+        )
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield f"/proc/self/fd/{descriptor}", (descriptor,)
+    finally:
+        os.close(descriptor)
 
 
 def _user_name(uid: int) -> str:

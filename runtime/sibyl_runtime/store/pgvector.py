@@ -12,15 +12,16 @@ import psycopg
 from pgvector import HalfVector
 from psycopg import sql
 
-from sibyl_runtime.errors import DatabaseUnavailable, StartupError
+from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, Overloaded, StartupError
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store import index, ingest, schema
 from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
+from sibyl_runtime.store.connection import Connection, connect
 from sibyl_runtime.store.embedded import EmbeddedPostgres
 from sibyl_runtime.store.failures import endpoint_of, translate
 from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.index import IndexState
-from sibyl_runtime.store.pool import Connection, Database, T, Work, connect, open_database
+from sibyl_runtime.store.pool import Database, T, Work, open_database
 from sibyl_runtime.store.records import EmbeddedDocument, Hit, StoreCounts
 from sibyl_runtime.store.routing import SearchSettings, hits
 from sibyl_runtime.store.search import Query, Search
@@ -121,8 +122,7 @@ class PgVectorStore:
         except StartupError as error:
             raise DatabaseUnavailable(error.message, retry_after=1) from error
         try:
-            # A builder that was killed must not leave its build running in the server.
-            await connection.execute("SET statement_timeout = 0; SET client_connection_check_interval = '1s'")
+            await index.prepare_session(connection)
             await index.ensure(connection, self._collection, self._provider)
         except psycopg.Error as error:
             raise translate(error, endpoint, stage="building the index") from error
@@ -148,8 +148,20 @@ class PgVectorStore:
         return await self._read(self._read_counts, "reading counts")
 
     async def check(self) -> None:
-        """Cheap proof that the store answers; DatabaseUnavailable after 2 s at the latest."""
-        await self._database.run(self._read_counts, stage="check", timeout=_CHECK_TIMEOUT, repeatable=True)
+        """Cheap proof that the store answers, or DatabaseUnavailable within 2 s.
+
+        A pool whose connections are all at work passes: being busy must not make a pod unready.
+        """
+        try:
+            await self._database.run(
+                self._read_counts, stage="check", timeout=_CHECK_TIMEOUT, wait=_CHECK_TIMEOUT / 2, repeatable=True
+            )
+        except Overloaded:
+            return
+        except DeadlineExceeded as error:
+            raise DatabaseUnavailable(
+                f"{self._database.endpoint} did not answer within {_CHECK_TIMEOUT:g} s", retry_after=1
+            ) from error
 
     def stats(self) -> dict[str, int]:
         """Figures for metrics: psycopg_pool's (pool_size, pool_available, requests_waiting, ...) and the searches'."""
@@ -214,7 +226,7 @@ async def _open(
     endpoint = endpoint_of(dsn)
     connection = await connect(dsn, endpoint)
     try:
-        await schema.prepare(connection, collection, endpoint)
+        await schema.prepare(connection, collection, endpoint, embedded=embedded is not None)
     finally:
         await connection.close()
     return PgVectorStore(dsn, await open_database(dsn, provider), collection, provider, embedded)

@@ -17,8 +17,8 @@ from psycopg import sql
 
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.store.collection import Collection
+from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.failures import Endpoint, cause
-from sibyl_runtime.store.pool import Connection
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +44,16 @@ class Registered(NamedTuple):
     tables_exist: bool
 
 
-async def prepare(connection: Connection, collection: Collection, endpoint: Endpoint) -> None:
+async def prepare(
+    connection: Connection, collection: Collection, endpoint: Endpoint, *, embedded: bool = False
+) -> None:
     """Bring the database to where `collection` can be used; safe when several processes do it at once.
 
+    The version of an `embedded` pgvector is not its user's to change, and is not remarked upon.
     Raises StartupError: pgvector missing or too old, rights missing, or the collection holds other vectors.
     """
     try:
-        await _prepare_extension(connection)
+        await _prepare_extension(connection, advise=not embedded)
         registered = await _registered(connection, collection)
         if registered is None or not registered.tables_exist:
             registered = await _create(connection, collection)
@@ -76,7 +79,7 @@ def parse_version(text: str) -> tuple[int, ...]:
     return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 
-async def _prepare_extension(connection: Connection) -> None:
+async def _prepare_extension(connection: Connection, *, advise: bool) -> None:
     version = await _extension_version(connection)
     if version is None:
         version = await _create_extension(connection)
@@ -87,7 +90,7 @@ async def _prepare_extension(connection: Connection) -> None:
             "corrupt HNSW indexes during vacuum): install a newer one, then run as an administrator: "
             "ALTER EXTENSION vector UPDATE;"
         )
-    if found < ADVISED_VECTOR:
+    if advise and found < ADVISED_VECTOR:
         logger.warning("pgvector %s works, but %s or newer is advised", version, _text(ADVISED_VECTOR))
 
 

@@ -13,8 +13,8 @@ from psycopg import AsyncCursor, sql
 from psycopg.types.json import Jsonb
 
 from sibyl_runtime.store.collection import Collection
+from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.index import observe, usable
-from sibyl_runtime.store.pool import Connection
 from sibyl_runtime.store.routing import (
     SELECTIVE_ROWS,
     CollectionState,

@@ -70,12 +70,23 @@ async def _chunked(
         )
         changed: list[ChunkedDocument] = []
         for loaded in documents:
-            current = fingerprint(loaded, config, embedder.tag)
-            former = known.get(loaded.document.id)
-            if former == current:
-                stream.ledger.unchanged += 1
-                continue
             # Off the event loop: a large document takes seconds, and the process may be answering questions.
-            chunks = await asyncio.to_thread(chunker.chunks, loaded.document, markdown=loaded.markdown)
-            changed.append(ChunkedDocument(loaded.document, current, chunks, known=former is not None))
+            made = await asyncio.to_thread(
+                _changed, loaded, known.get(loaded.document.id), config, embedder.tag, chunker
+            )
+            if made is None:
+                stream.ledger.unchanged += 1
+            else:
+                changed.append(made)
     return ChunkBatch(changed)
+
+
+def _changed(
+    loaded: LoadedDocument, former: str | None, config: ChunkingConfig, embedder_tag: str, chunker: Chunker
+) -> ChunkedDocument | None:
+    """The document cut into chunks; None when the store holds it in this very form."""
+    current = fingerprint(loaded, config, embedder_tag)
+    if former == current:
+        return None
+    chunks = chunker.chunks(loaded.document, markdown=loaded.markdown)
+    return ChunkedDocument(loaded.document, current, chunks, known=former is not None)

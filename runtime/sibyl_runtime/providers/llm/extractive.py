@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sibyl_runtime.providers.llm.citations import cited_positions, marker, without_markers
@@ -198,7 +199,12 @@ def _quoted(candidate: _Candidate) -> str:
 
 def _terms(text: str) -> frozenset[str]:
     """Words that carry meaning, lower-case, without their commonest endings."""
-    return frozenset(_SUFFIX.sub("", word) for word in _WORD.findall(text.lower()) if word not in _STOP_WORDS)
+    return frozenset(_stem(word) for word in _WORD.findall(text.lower()) if word not in _STOP_WORDS)
+
+
+@lru_cache(maxsize=50_000)  # most of the time of an answer went into stemming the same words again
+def _stem(word: str) -> str:
+    return _SUFFIX.sub("", word)
 
 
 def _tokens(texts: Iterable[str]) -> int:

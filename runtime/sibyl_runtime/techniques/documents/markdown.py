@@ -15,7 +15,7 @@ from sibyl_runtime.techniques.documents.events import Unreadable
 from sibyl_runtime.techniques.documents.metadata import plain_metadata
 
 _LINE = re.compile(r"[^\n]*(?:\n|\Z)")
-_FRONT_MATTER = re.compile(r"---[ \t]*\n(?P<yaml>.*?)(?:^|\n)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
+_FRONT_MATTER = re.compile(r"---[ \t]*\n(?P<yaml>(?:.*?\n)?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _MOST_FRONT_MATTER = 65_536
 _ATX = re.compile(r" {0,3}(?P<marks>#{1,6})(?:[ \t]+(?P<title>.*?))??(?:[ \t]+#+)?[ \t]*\n?\Z")
 _SETEXT = re.compile(r" {0,3}(?P<mark>=+|-+)[ \t]*\n?\Z")

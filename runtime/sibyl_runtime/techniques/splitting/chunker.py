@@ -22,10 +22,23 @@ SEPARATOR = " > "
 
 @dataclass(frozen=True)
 class PlannedChunk:
-    """A chunk and the text that is embedded for it. `chunk.tokens` counts that text, the markers included."""
+    """A chunk, where its content starts in the document's text, and the text that is embedded for it.
+
+    `chunk.tokens` counts the embedded text, the markers included.
+    """
 
     chunk: Chunk
+    start: int
     text: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    start: int
+    content: str
+    heading: str
+    tokens: int
+    embedded: str
 
 
 class Chunker:
@@ -43,35 +56,34 @@ class Chunker:
         outline = text_outline(text, markdown=markdown) if self._structured else fixed_outline(text)
         table = TokenTable(text, self._tokenize)
         cuts = Cuts(table, outline)
-        planned = [part for section in outline.sections for part in self._section(document.title, table, cuts, section)]
+        parts = [part for section in outline.sections for part in self._section(document.title, table, cuts, section)]
         return [
-            PlannedChunk(Chunk(ordinal, content, heading, tokens), embedded)
-            for ordinal, (content, heading, tokens, embedded) in enumerate(planned)
+            PlannedChunk(Chunk(ordinal, part.content, part.heading, part.tokens), part.start, part.embedded)
+            for ordinal, part in enumerate(parts)
         ]
 
-    def _section(
-        self, title: str, table: TokenTable, cuts: Cuts, section: Section
-    ) -> Iterator[tuple[str, str, int, str]]:
+    def _section(self, title: str, table: TokenTable, cuts: Cuts, section: Section) -> Iterator[_Part]:
         first = self._prefix(_above(title, section.lead, shown=section.path))
         later = self._prefix(_above(title, section.path, shown=section.path))
         counts = {prefix: len(self._tokenize(prefix)) for prefix in {first, later}}
 
-        def embedded(start: int, end: int) -> str:
+        def part(start: int, end: int) -> _Part:
             prefix = first if start == section.start else later
-            content = trimmed(table.text[start:end])
-            return f"{prefix}\n{content}" if prefix else content
+            tokens = counts[prefix] + table.count(start, end) + MARKERS
+            start, end = trimmed(table.text, start, end)
+            content = table.text[start:end]
+            return _Part(start, content, heading, tokens, f"{prefix}\n{content}" if prefix else content)
 
         def excess(start: int, end: int) -> int:
-            return len(self._tokenize(embedded(start, end))) - self._room
+            return len(self._tokenize(part(start, end).embedded)) - self._room
 
+        heading = SEPARATOR.join(section.path)
         limits = Limits(self._room - max(counts.values()), self._overlap, self._room * CHARACTERS_PER_TOKEN)
         cuts.protect(section, limits)
-        heading = SEPARATOR.join(section.path)
         for start, end in pack(table, cuts, section, limits, excess):
-            content = trimmed(table.text[start:end])
-            if content:
-                prefix = first if start == section.start else later
-                yield content, heading, counts[prefix] + table.count(start, end) + MARKERS, embedded(start, end)
+            made = part(start, end)
+            if made.content:
+                yield made
 
     def _prefix(self, above: Sequence[str]) -> str:
         """The path that is embedded: the innermost headings, within half of the room."""
@@ -87,8 +99,9 @@ def _above(title: str, headings: tuple[str, ...], *, shown: tuple[str, ...]) -> 
     return headings if not title or title in shown else (title, *headings)
 
 
-def trimmed(text: str) -> str:
-    """`text` without white space at its end and blank lines at its start; indentation stays."""
-    text = text.rstrip()
-    start = len(text) - len(text.lstrip())
-    return text[text.rfind("\n", 0, start) + 1 :]
+def trimmed(text: str, start: int, end: int) -> tuple[int, int]:
+    """text[start:end] without white space at its end and blank lines at its start; indentation stays."""
+    stretch = text[start:end]
+    visible = len(stretch) - len(stretch.lstrip())
+    end = start + len(stretch.rstrip())
+    return min(end, start + stretch.rfind("\n", 0, visible) + 1), end

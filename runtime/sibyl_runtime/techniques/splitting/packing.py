@@ -6,6 +6,7 @@ chunk at least half full. A fenced code block is cut, between lines, only when i
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ CHARACTERS_PER_TOKEN = 64
 SLACK = 8
 """Where the count comes this near to the limit, the chunk is tokenized to be sure. Counting tokens of the whole text
 is exact for models that split at white space first; for others a cut at white space changes it by one or two."""
+
+_VISIBLE = re.compile(r"\S")
 
 Excess = Callable[[int, int], int]
 """By how many tokens text[start:end] as a chunk is too long, from tokenizing exactly that; at most 0 when it fits."""
@@ -89,7 +92,13 @@ def pack(table: TokenTable, cuts: Cuts, section: Section, limits: Limits, excess
         inside_word = cut is None
         end = packer.hard_cut(begin) if cut is None else cut
         yield begin, end
-        begin, covered = (end if inside_word else packer.resume(begin, end)), end
+        begin, covered = (end if inside_word else packer.resume(begin, end)), _next_visible(table.text, end)
+
+
+def _next_visible(text: str, position: int) -> int:
+    """The first character from `position` that is no white space: a further chunk has to add something to be seen."""
+    found = _VISIBLE.search(text, position)
+    return found.start() if found else len(text)
 
 
 @dataclass(frozen=True)
@@ -130,7 +139,7 @@ class _Packer:
         """Where the next chunk starts: `overlap` tokens before `end`, or a little later, at a sentence or word."""
         if not self.limits.overlap or end >= self.section.end:
             return end
-        earliest = max(self.table.back(end, self.limits.overlap), begin + 1)
+        earliest = max(self.table.back(end, self.limits.overlap), self.table.reach(begin, 1))
         return self.cuts.first(earliest, self.table.back(end, (self.limits.overlap + 1) // 2), end)
 
     def _best(self, begin: int, covered: int, budget: int) -> int | None:
