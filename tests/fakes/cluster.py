@@ -7,10 +7,10 @@ calls and of watch events. Any call can be made to fail, or the caller to crash,
 
 from __future__ import annotations
 
-import copy
 import itertools
+import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -75,6 +75,7 @@ class FakeCluster:
     deny: Callable[[Call], KubeError | None] = lambda _call: None
     _objects: dict[Ref, Manifest] = field(default_factory=dict)
     _managers: dict[Ref, dict[Manager, ssa.Fields]] = field(default_factory=lambda: defaultdict(dict))
+    _visible: dict[Ref, Manifest] = field(default_factory=dict)
     _versions: itertools.count[int] = field(default_factory=lambda: itertools.count(100))
     _uids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
@@ -175,7 +176,7 @@ class FakeCluster:
     ) -> Manifest:
         """Change an object in place as somebody else; the change may reach the status too."""
         ref = (kind, namespace, name)
-        edited = copy.deepcopy(self._existing(ref))
+        edited = json_copy(self._existing(ref))
         change(edited)
         return self._update(ref, edited, manager)
 
@@ -188,8 +189,10 @@ class FakeCluster:
         live["metadata"]["resourceVersion"] = str(next(self._versions))
         if live["metadata"].get("finalizers"):
             live["metadata"].setdefault("deletionTimestamp", "2030-01-01T00:00:00Z")
+            self._show(ref)
             self.watch_log.append(("MODIFIED", self._shown(ref)))
             return
+        self._show(ref)
         self.watch_log.append(("DELETED", self._shown(ref)))
         del self._objects[ref]
         self._managers.pop(ref, None)
@@ -220,7 +223,7 @@ class FakeCluster:
         live = self._objects.get(ref)
         self._check_preconditions(ref, manifest, live)
         wanted = ssa.leaves(manifest)
-        after = copy.deepcopy(live) if live is not None else _named(ref)
+        after = json_copy(live) if live is not None else _named(ref)
         managers = self._managers[ref]
         contested = {
             path: other
@@ -247,7 +250,7 @@ class FakeCluster:
     def _update(self, ref: Ref, manifest: Manifest, name: str) -> Manifest:
         live = self._objects.get(ref)
         before = ssa.leaves(live) if live is not None else {}
-        after = {**_named(ref), **copy.deepcopy(manifest)}
+        after = {**_named(ref), **json_copy(manifest)}
         identity = live["metadata"] if live is not None else {}
         kept = {k: identity[k] for k in ("uid", "resourceVersion", "generation", "deletionTimestamp") if k in identity}
         after["metadata"] = {**{k: v for k, v in after["metadata"].items() if k != "managedFields"}, **kept}
@@ -273,28 +276,43 @@ class FakeCluster:
         metadata["resourceVersion"] = str(next(self._versions))
         self._objects[ref] = after
         self._managers[ref] = managers
+        self._show(ref)
         self.watch_log.append(("ADDED" if live is None else "MODIFIED", self._shown(ref)))
         return self._shown(ref)
 
+    def _show(self, ref: Ref) -> None:
+        """Prepare what readers of an object get to see."""
+        live = self._objects[ref]
+        fields = _managed_fields(self._managers[ref])
+        self._visible[ref] = {**live, "metadata": {**live["metadata"], "managedFields": fields}}
+
     def _shown(self, ref: Ref) -> Manifest:
-        shown = copy.deepcopy(self._objects[ref])
-        shown["metadata"]["managedFields"] = [
-            {
-                "manager": name,
-                "operation": operation,
-                "subresource": subresource,
-                "fieldsType": "FieldsV1",
-                "fieldsV1": ssa.fields_v1(owned),
-            }
-            for (name, operation, subresource), owned in self._managers[ref].items()
-        ]
-        return shown
+        return json_copy(self._visible[ref])
 
 
 def selects(labels: Mapping[str, str] | None, manifest: Manifest) -> bool:
     """Whether an object carries all of the labels."""
     carried = manifest["metadata"].get("labels") or {}
     return all(carried.get(name) == value for name, value in (labels or {}).items())
+
+
+def json_copy(manifest: Manifest) -> Manifest:
+    """A deep copy of what is JSON anyway, several times faster than the general one."""
+    copied: Manifest = json.loads(json.dumps(manifest))
+    return copied
+
+
+def _managed_fields(managers: Mapping[Manager, ssa.Fields]) -> Sequence[Manifest]:
+    return [
+        {
+            "manager": name,
+            "operation": operation,
+            "subresource": subresource,
+            "fieldsType": "FieldsV1",
+            "fieldsV1": ssa.fields_v1(owned),
+        }
+        for (name, operation, subresource), owned in managers.items()
+    ]
 
 
 def _ref(manifest: Manifest) -> Ref:

@@ -72,6 +72,6 @@ def _pod(name: str, deployment: Manifest) -> Manifest:
                 {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"]}
             ],
         },
-        "spec": template["spec"],
+        "spec": {"containers": []},
         "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+import json
 from typing import Any
 
 from sibyl_operator.kube import Manifest
@@ -10,7 +10,7 @@ from sibyl_operator.kube import Manifest
 
 def defaulted(manifest: Manifest) -> Manifest:
     """The object as it is stored."""
-    stored = copy.deepcopy(manifest)
+    stored: Manifest = json.loads(json.dumps(manifest))
     spec = stored.get("spec")
     if stored["kind"] == "Deployment" and spec is not None:
         spec.setdefault("replicas", 1)

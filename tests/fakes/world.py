@@ -93,7 +93,9 @@ class FakeObserver:
 
 def _facts(pod: Mapping[str, Any]) -> PodFacts:
     served = pod["metadata"]["annotations"][CONFIG_HASH]
-    return PodFacts(pod["metadata"]["name"], "10.0.0.1", True, False, template_hash=served, loaded_hash=served)
+    health = {"checks": {"cache": {"status": "healthy"}}}
+    name = pod["metadata"]["name"]
+    return PodFacts(name, "10.0.0.1", True, False, template_hash=served, loaded_hash=served, health=health)
 
 
 class FixedClock:
@@ -144,6 +146,10 @@ class World:
     def deliver(self) -> None:
         """Hand the watch events since the last time to the operator."""
         self.hear(self.cluster.watch_log[self._watched :])
+        self._watched = len(self.cluster.watch_log)
+
+    def miss(self) -> None:
+        """Lose the watch events since the last time."""
         self._watched = len(self.cluster.watch_log)
 
     def hear(self, events: Sequence[tuple[str, Manifest]]) -> None:

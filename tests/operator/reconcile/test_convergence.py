@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -32,7 +32,7 @@ BIGGER: Spec = {"runtime": {"resources": {"requests": {"cpu": "2000m"}}, "podTem
 DEFAULT: Spec = {}
 SPECS: tuple[Spec, ...] = (DEFAULT, AUTOSCALED, FIXED, SINGLE, CACHED, BIGGER)
 CHILDREN = tuple((kind, CONFIG if kind == "ConfigMap" else RUNTIME) for kind in CHILD_KINDS)
-QUICK = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def world(spec: Spec = DEFAULT) -> World:
@@ -211,7 +211,8 @@ def test_a_crash_between_any_two_calls_ends_in_the_same_state(before: Spec | Non
 def fewest_pods(made: World, since: int) -> int:
     """The lowest number of pods that the Deployment was ever told to have."""
     events = made.cluster.watch_log[since:]
-    return min(live["spec"]["replicas"] for _, live in events if live["kind"] == "Deployment")
+    counts: list[int] = [live["spec"]["replicas"] for _, live in events if live["kind"] == "Deployment"]
+    return min(counts)
 
 
 @QUICK
@@ -227,9 +228,10 @@ def test_any_sequence_of_changes_leaves_what_the_last_one_wants_and_no_orphan(sp
     run(scenario())
 
 
+@pytest.mark.parametrize("lost", [False, True])
 @QUICK
-@given(st.lists(st.sampled_from(SPECS), min_size=1, max_size=4), st.randoms(use_true_random=False))
-def test_events_in_any_order_lost_or_repeated_end_in_the_same_state(specs: list[Spec], random: Any) -> None:
+@given(specs=st.lists(st.sampled_from(SPECS), min_size=1, max_size=4), random=st.randoms(use_true_random=False))
+def test_events_in_any_order_repeated_or_lost_end_in_the_same_state(specs: list[Spec], random: Any, lost: bool) -> None:
     async def scenario() -> None:
         made = world(specs[0])
         await made.converge()
@@ -240,11 +242,14 @@ def test_events_in_any_order_lost_or_repeated_end_in_the_same_state(specs: list[
             made.cluster.remove(kind, NAMESPACE, name)
             if random.random() < 0.5:
                 await made.engine.reconcile(KEY)
-            heard = copy.deepcopy(made.cluster.watch_log[begun:])
-            random.shuffle(heard)
-            made.hear(random.choices(heard, k=len(heard)))
-        # A resync lists what the watch lost.
-        made.cache.expire(KEY)
+            happened = made.cluster.watch_log[begun:]
+            # Drawn with repetition: some come twice, some never, in any order.
+            drawn = [random.choice(happened) for _ in happened]
+            made.hear(drawn if lost else random.sample([*happened, *drawn], k=2 * len(happened)))
+            made.miss()
+        if lost:
+            # A resync lists what the watch lost.
+            made.cache.expire(KEY)
         await made.converge()
         assert children(made.cluster) == await settled(specs[-1])
 
@@ -277,10 +282,9 @@ def test_any_sequence_of_refusals_is_outlived(
         for point, (error, late) in refusals.items():
             made.cluster.faults[calls + point] = Fault(error, late)
         for _ in range(2 * len(refusals) + 1):
-            try:
+            # Whatever surfaces, the worker tries again.
+            with suppress(KubeError):
                 await made.reconcile()
-            except KubeError as error:
-                assert error in ERRORS, "only what was injected may surface"
         made.cluster.faults.clear()
         await made.converge()
         assert children(made.cluster) == await settled(after)
@@ -312,12 +316,9 @@ async def test_a_foreign_object_is_refused_and_picked_up_once_it_is_gone(kind: s
 async def test_children_of_an_earlier_workspace_of_the_name_are_left_to_the_garbage_collector() -> None:
     made = world()
     await made.converge()
-    live = made.cluster.peek(KIND, NAMESPACE, NAME)
-    assert live is not None
+    earlier = {"uid": "earlier"}
     for kind, name in CHILDREN:
-        made.cluster.edit(
-            kind, NAMESPACE, name, lambda child: child["metadata"]["ownerReferences"][0].update(uid="old")
-        )
+        made.cluster.edit(kind, NAMESPACE, name, lambda live: live["metadata"]["ownerReferences"][0].update(earlier))
     made.restart()
     before = len(made.cluster.writes)
     assert (await made.reconcile()).result == "stalled"
