@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from sibyl_runtime.cli.joining import joined, running_dsn
+from sibyl_runtime.cli.joining import joined
 from sibyl_runtime.settings import Settings
 from sibyl_runtime.store.embedded import EmbeddedPostgres
 from sibyl_runtime.workspace import load_document
@@ -33,9 +32,3 @@ def test_a_database_of_the_users_own_is_never_exchanged(tmp_path: Path) -> None:
     text = "name: docs\nproviders: {vector_store: {main: {dsn: '${DATABASE_URL}'}}}\n"
     source = load_document("workspace.yaml", text)
     assert joined(source, Settings(data_directory=tmp_path), {"DATABASE_URL": "postgresql://db/rag"}) is source
-
-
-def test_a_lock_that_a_crash_left_behind_is_not_believed(tmp_path: Path) -> None:
-    for content in ("", "not json", "[]", "{}", json.dumps({"socket_directory": str(tmp_path / "gone")})):
-        (tmp_path / "lock").write_text(content)
-        assert running_dsn(tmp_path) is None

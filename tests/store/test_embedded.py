@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import signal
 import stat
@@ -13,7 +14,7 @@ import psycopg
 import pytest
 
 from sibyl_runtime.errors import StartupError
-from sibyl_runtime.store.embedded import EmbeddedPostgres
+from sibyl_runtime.store.embedded import EmbeddedPostgres, running_socket_dsn
 
 
 @pytest.fixture
@@ -224,3 +225,10 @@ def test_a_large_log_is_set_aside(postgres: EmbeddedPostgres, monkeypatch: pytes
     before = postgres.log_file.read_text()
     postgres.start()
     assert postgres.log_file.with_suffix(".log.1").read_text() == before
+
+
+def test_a_lock_that_a_crash_left_behind_is_not_believed(tmp_path: Path) -> None:
+    gone = json.dumps({"socket_directory": str(tmp_path / "gone"), "port": 5432})
+    for content in ("", "not json", "[]", "{}", gone):
+        (tmp_path / "lock").write_text(content)
+        assert running_socket_dsn(tmp_path) is None

@@ -9,9 +9,11 @@ import pytest
 
 from sibyl_runtime.errors import DatabaseUnavailable, StartupError
 from sibyl_runtime.store.connection import Connection
+from sibyl_runtime.store.embedded import running_socket_dsn
 from sibyl_runtime.store.pgvector import PgVectorStore, open_store
 from sibyl_runtime.store.records import VectorStore
 from tests.store.samples import DIMENSION, TAG, axis, document, eventually, opened, provider
+from tests.support.conditions import until
 
 
 def test_it_is_the_store_that_techniques_expect(store: PgVectorStore) -> None:
@@ -119,3 +121,22 @@ async def test_cancelled_searches_give_their_connections_back(store: PgVectorSto
     stats = store.stats()
     assert stats["pool_available"] == stats["pool_size"]
     assert len(await store.search(axis(0), top_k=5)) == 5
+
+
+async def test_the_store_knows_what_it_runs_on(store: PgVectorStore) -> None:
+    versions = await store.versions()
+    assert versions["postgresql"].split(".")[0] == "18"
+    assert versions["pgvector"].startswith("0.8.")
+    assert not store.embedded
+
+
+async def test_a_start_that_is_cancelled_leaves_no_server_behind(tmp_path: Path) -> None:
+    opening = asyncio.ensure_future(
+        open_store(provider(None), dimension=DIMENSION, tag=TAG, embedded_directory=tmp_path / "data")
+    )
+    await until(lambda: (tmp_path / "data" / "lock").exists())
+    opening.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await opening
+    assert not list((tmp_path / "data").glob("cluster-*/postmaster.pid"))
+    assert running_socket_dsn(tmp_path / "data") is None

@@ -8,19 +8,12 @@ joins: the database would vanish under it when the other command ends.
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
-from urllib.parse import quote
-
-import psycopg
 
 from sibyl_runtime.settings import Settings
-from sibyl_runtime.store.embedded import DATABASE, USER
+from sibyl_runtime.store.embedded import running_socket_dsn
 from sibyl_runtime.workspace import SourceDocument, parse_workspace
-
-_CONNECT_SECONDS = 2
 
 
 def joined(source: SourceDocument, settings: Settings, environ: Mapping[str, str]) -> SourceDocument:
@@ -30,24 +23,9 @@ def joined(source: SourceDocument, settings: Settings, environ: Mapping[str, str
     """
     workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=environ)
     name, store = workspace.default_vector_store
-    if store.dsn is not None or (dsn := running_dsn(settings.postgres_directory)) is None:
+    if store.dsn is not None or (dsn := running_socket_dsn(settings.postgres_directory)) is None:
         return source
     raw = copy.deepcopy(source.raw)
     stores = raw.setdefault("providers", {}).setdefault("vector_store", {})
     stores.setdefault(name, {})["dsn"] = dsn
     return replace(source, raw=raw)
-
-
-def running_dsn(directory: Path) -> str | None:
-    """The DSN of the embedded PostgreSQL that answers for `directory`; None when none does."""
-    try:
-        lock = json.loads((directory / "lock").read_text(encoding="utf-8") or "{}")
-        sockets = quote(str(lock["socket_directory"]), safe="")
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    dsn = f"postgresql://{USER}@/{DATABASE}?host={sockets}"
-    try:
-        psycopg.connect(dsn, connect_timeout=_CONNECT_SECONDS).close()
-    except psycopg.OperationalError:
-        return None
-    return dsn

@@ -42,6 +42,8 @@ DATABASE = "postgres"
 _LOG_LIMIT = 10 * 1024 * 1024
 _START_TIMEOUT = 60.0
 _STOP_TIMEOUT = 20.0
+_JOIN_TIMEOUT = 2
+_DEFAULT_PORT = 5432
 _SOCKET_PREFIX = "sibyl-pg-"
 
 # Sized for a laptop that does other things too. jit costs more than it gains on queries of a few milliseconds.
@@ -64,7 +66,7 @@ class EmbeddedPostgres:
         self._directory = data_directory.absolute()
         self._tcp = tcp
         self._settings = {**_SETTINGS, **(settings or {})}
-        self._port = _free_port() if tcp else 5432
+        self._port = _free_port() if tcp else _DEFAULT_PORT
         self._password = secrets.token_urlsafe(24)
         self._socket_directory: Path | None = None
         self._lock: IO[str] | None = None
@@ -83,8 +85,7 @@ class EmbeddedPostgres:
     @property
     def socket_dsn(self) -> str:
         """Through the unix socket. The same for the life of this object."""
-        directory = quote(str(self._socket_directory), safe="")
-        return f"postgresql://{USER}@/{DATABASE}?host={directory}&port={self._port}"
+        return _socket_dsn(str(self._socket_directory), self._port)
 
     @property
     def dsn(self) -> str:
@@ -228,7 +229,9 @@ class EmbeddedPostgres:
             os.chown(self._socket_directory, account.uid, account.gid)
         if self._lock is not None:
             self._lock.truncate(0)
-            self._lock.write(json.dumps({"pid": os.getpid(), "socket_directory": str(self._socket_directory)}))
+            self._lock.write(
+                json.dumps({"pid": os.getpid(), "socket_directory": str(self._socket_directory), "port": self._port})
+            )
             self._lock.flush()
 
     def _launch(self, programs: Path, account: Account | None) -> None:
@@ -280,6 +283,24 @@ class EmbeddedPostgres:
             connection.execute(
                 sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(USER), sql.Literal(verifier.decode()))
             )
+
+
+def running_socket_dsn(data_directory: Path) -> str | None:
+    """The socket DSN of the server that somebody runs in `data_directory` now; None when nobody does.
+
+    For a second client, such as a load beside a running service. It does not keep the server running.
+    """
+    try:
+        lock = json.loads((data_directory / "lock").read_text(encoding="utf-8") or "{}")
+        dsn = _socket_dsn(str(lock["socket_directory"]), int(lock["port"]))
+        psycopg.connect(dsn, connect_timeout=_JOIN_TIMEOUT).close()
+    except (OSError, ValueError, KeyError, TypeError, psycopg.OperationalError):
+        return None
+    return dsn
+
+
+def _socket_dsn(directory: str, port: int = _DEFAULT_PORT) -> str:
+    return f"postgresql://{USER}@/{DATABASE}?host={quote(directory, safe='')}&port={port}"
 
 
 def _free_port() -> int:

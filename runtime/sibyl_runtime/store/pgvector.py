@@ -53,6 +53,24 @@ class PgVectorStore:
         """Where the collection is, without any secret: for logs and status."""
         return f"collection {self._collection.name} in {self._database.endpoint}"
 
+    @property
+    def embedded(self) -> bool:
+        """True when the server is a child of this process."""
+        return self._embedded is not None
+
+    async def versions(self) -> dict[str, str]:
+        """The versions of `postgresql` and `pgvector`."""
+
+        async def work(connection: Connection) -> dict[str, str]:
+            cursor = await connection.execute(
+                "SELECT split_part(current_setting('server_version'), ' ', 1), "
+                "(SELECT extversion FROM pg_extension WHERE extname = 'vector')"
+            )
+            server, extension = await cursor.fetchone() or ("", "")
+            return {"postgresql": server, "pgvector": extension}
+
+        return await self._read(work, "reading versions")
+
     async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
         """The stored fingerprint of each known id."""
         statement = sql.SQL("SELECT id, fingerprint FROM {} WHERE id = ANY(%s)").format(self._collection.documents)
@@ -212,10 +230,12 @@ async def open_store(
     if embedded_directory is None:
         raise StartupError("no database: set `providers.vector_store.<name>.dsn`, for example ${DATABASE_URL}")
     embedded = EmbeddedPostgres(embedded_directory)
-    dsn = await asyncio.to_thread(embedded.start)
+    starting = asyncio.ensure_future(asyncio.to_thread(embedded.start))
     try:
-        return await _open(dsn, provider, collection, embedded)
+        return await _open(await asyncio.shield(starting), provider, collection, embedded)
     except BaseException:
+        # A thread cannot be cancelled: what it is still starting is stopped once it runs.
+        await asyncio.wait([starting])
         await asyncio.to_thread(embedded.stop)
         raise
 
