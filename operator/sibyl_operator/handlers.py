@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from typing import Any
+from contextlib import suppress
+from threading import Thread
+from typing import Any, Final
 
 import kopf
 
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 OnEvent = Callable[[str | None, Manifest], None]
 Login = Callable[[], Awaitable[Credentials]]
+
+STOP_SECONDS: Final = 10.0
 
 
 class EndlessBackoff:
@@ -49,46 +53,65 @@ class Watcher:
         self._login = login
         self._namespaces = tuple(namespaces)
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop: asyncio.Event | None = None
+        self._watching: asyncio.Task[None] | None = None
         self._stopping = False
 
     async def run(self) -> None:
         """Watch until cancelled; returns or raises only when Kopf ended by itself."""
-        thread = asyncio.get_running_loop().run_in_executor(None, self._serve)
+        loop = asyncio.get_running_loop()
+        ended: asyncio.Future[None] = loop.create_future()
+        # A daemon: should Kopf ever fail to stop, the process ends without it.
+        Thread(target=self._serve, args=(loop, ended), name="watcher", daemon=True).start()
         try:
-            await asyncio.shield(thread)
+            await asyncio.shield(ended)
         except asyncio.CancelledError:
             self._ask_to_stop()
-            await thread
+            await asyncio.wait({ended}, timeout=STOP_SECONDS)
+            if not ended.done():
+                logger.warning("the watcher did not stop within %g s and is left behind", STOP_SECONDS)
             raise
 
     def _ask_to_stop(self) -> None:
         # First the mark, then the look, and the thread does it the other way round: one of both sees the other.
         self._stopping = True
-        if self._loop is not None and self._stop is not None:
-            self._loop.call_soon_threadsafe(self._stop.set)
+        if self._loop is not None and self._watching is not None:
+            self._loop.call_soon_threadsafe(self._watching.cancel)
 
-    def _serve(self) -> None:
-        asyncio.run(self._watch())
+    def _serve(self, loop: asyncio.AbstractEventLoop, ended: asyncio.Future[None]) -> None:
+        error = asyncio.run(self._outcome())
+        # Nobody listens any more when the process did not wait.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(_settle, ended, error)
 
-    async def _watch(self) -> None:
-        self._stop, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        if self._stopping:
-            return
+    async def _outcome(self) -> BaseException | None:
+        """Watch to the end, and tell what ended it: None when it was asked to."""
         # Older than Kopf's own tasks, so Kopf leaves it alone.
         beat = asyncio.ensure_future(self._on_beat())
-        try:
-            await kopf.operator(
-                registry=registry(self._on_event, self._login),
-                settings=settings(),
-                standalone=True,
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
-                stop_flag=self._stop,
-            )
-        finally:
-            self._loop = None
-            beat.cancel()
+        self._watching = asyncio.create_task(self._watch())
+        self._loop = asyncio.get_running_loop()
+        if self._stopping:
+            self._watching.cancel()
+        await asyncio.wait({self._watching})
+        self._loop = None
+        beat.cancel()
+        return None if self._watching.cancelled() else self._watching.exception()
+
+    async def _watch(self) -> None:
+        # Stopped by cancelling it: its own flag makes it wait for five seconds for what will not come.
+        await kopf.operator(
+            registry=registry(self._on_event, self._login),
+            settings=settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+        )
+
+
+def _settle(ended: asyncio.Future[None], error: BaseException | None) -> None:
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error)
 
 
 def registry(on_event: OnEvent, login: Login) -> kopf.OperatorRegistry:
@@ -112,7 +135,7 @@ def registry(on_event: OnEvent, login: Login) -> kopf.OperatorRegistry:
             trust_env=True,
         )
 
-    kopf.on.login(id="login", registry=handlers)(connect)
+    kopf.on.login(id="login", backoff=5.0, registry=handlers)(connect)
     return handlers
 
 
@@ -130,7 +153,7 @@ def settings() -> kopf.OperatorSettings:
     chosen = kopf.OperatorSettings()
     chosen.peering.standalone = True
     chosen.posting.enabled = False
-    # Looking out for new kinds would need rights on all CustomResourceDefinitions. Ours is there before this starts, and
+    # Looking out for new kinds would need rights on all CustomResourceDefinitions. Ours is there before this starts;
     # were it deleted, the watch would end, and with it the process, which waits for it when it starts anew.
     chosen.scanning.disabled = True
     chosen.execution.max_workers = 1

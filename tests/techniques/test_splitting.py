@@ -14,6 +14,7 @@ from sibyl_runtime.providers.embedding import LocalEmbedder
 from sibyl_runtime.providers.protocols import Token
 from sibyl_runtime.store.records import Document
 from sibyl_runtime.techniques.splitting.chunker import MARKERS, Chunker, PlannedChunk
+from sibyl_runtime.techniques.splitting.tokens import TokenTable
 
 WORDS = st.sampled_from(
     [
@@ -233,3 +234,33 @@ def test_a_tokenizer_that_counts_white_space_cannot_break_the_size() -> None:
 @pytest.mark.parametrize("text", ["", " \n\n\t", "\n"])
 def test_nothing_has_no_chunks(embedder: LocalEmbedder, text: str) -> None:
     assert chunked(embedder, text, 64, 0) == []
+
+
+def test_places_to_cut_ascend_over_the_segments_of_a_long_text(embedder: LocalEmbedder) -> None:
+    table = TokenTable("some words " * 5_000, embedder.tokenize)
+    assert list(table.words) == sorted(set(table.words))
+    assert list(table.starts) == sorted(set(table.starts))
+    assert len(table.starts) == 10_000
+    assert table.count(0, len(table.text)) == 10_000
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize(
+    "text",
+    [
+        "." * 300_000,
+        "# " + " " * 300_000 + "x",
+        "#" * 300_000,
+        "[" * 300_000,
+        "a\n\n" * 60_000,
+        "# h\n\n```\nx\n```\n" * 10_000,
+        "```\nx\n```\n" * 20_000,
+        "---\n" * 60_000,
+        "\n" * 300_000 + "x",
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_no_text_takes_quadratic_time(embedder: LocalEmbedder, text: str) -> None:
+    """Each of these takes minutes when one step looks at the rest of the text again and again."""
+    chunks = chunked(embedder, text, 256, 32)
+    assert chunks

@@ -34,10 +34,6 @@ class Health:
         """The named event loop is alive."""
         self._beats[loop] = self.seconds()
 
-    def retire(self, loop: str) -> None:
-        """The named event loop ended in good order and beats no more."""
-        self._beats.pop(loop, None)
-
     def stuck(self) -> tuple[str, ...]:
         """The event loops that have not beaten for too long."""
         now = self.seconds()

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -62,15 +63,17 @@ class LeaderElection:
         loop = asyncio.get_running_loop()
         renewed = loop.time()
         while True:
-            await asyncio.sleep(self._spec.retry_period)
-            try:
-                # Counted from before the request: the Lease is ours from the moment that was sent, not answered.
-                begun = loop.time()
-                async with asyncio.timeout_at(renewed + self._spec.renew_deadline):
-                    if await self._try(renew=True):
-                        renewed = begun
-            except TimeoutError:
-                raise LeadershipLost(f"could not renew for {self._spec.renew_deadline:g} s") from None
+            deadline = renewed + self._spec.renew_deadline
+            await asyncio.sleep(min(self._spec.retry_period, max(0.0, deadline - loop.time())))
+            # Counted from before the request: the Lease is ours from the moment that was sent, not answered.
+            begun, held = loop.time(), False
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(deadline):
+                    held = await self._try(renew=True)
+            if held:
+                renewed = begun
+            elif loop.time() >= deadline:
+                raise LeadershipLost(f"could not renew for {self._spec.renew_deadline:g} s")
 
     async def release(self) -> None:
         """Let others take over at once, if this process still holds the Lease. Failing that, they wait it out."""

@@ -63,14 +63,6 @@ def test_liveness_fails_when_a_loop_has_not_beaten_for_a_minute(served: Served) 
     assert served.get("/healthz") == (200, "ok\n")
 
 
-def test_a_loop_that_ended_in_good_order_is_not_missed(served: Served) -> None:
-    served.health.beat("watcher")
-    served.health.retire("watcher")
-    served.health.retire("never there")
-    served.watch.seconds = 1000
-    assert served.get("/healthz")[0] == 200
-
-
 @pytest.mark.parametrize(
     ("state", "status"),
     [("starting", 503), ("standby", 200), ("syncing", 503), ("leading", 200), ("stopping", 503)],

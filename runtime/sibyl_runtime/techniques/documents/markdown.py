@@ -17,6 +17,7 @@ from sibyl_runtime.techniques.documents.metadata import plain_metadata
 _LINE = re.compile(r"[^\n]*(?:\n|\Z)")
 _FRONT_MATTER = re.compile(r"---[ \t]*\n(?P<yaml>(?:.*?\n)?)(?:---|\.\.\.)[ \t]*(?:\n|\Z)", re.DOTALL)
 _MOST_FRONT_MATTER = 65_536
+_LONGEST_HEADING = 1_000
 _ATX = re.compile(r" {0,3}(?P<marks>#{1,6})(?:[ \t]+(?P<title>.*?))??(?:[ \t]+#+)?[ \t]*\n?\Z")
 _SETEXT = re.compile(r" {0,3}(?P<mark>=+|-+)[ \t]*\n?\Z")
 _FENCE = re.compile(r"[ \t]*(?P<mark>`{3,}|~{3,})(?P<info>.*)\n?\Z")
@@ -105,7 +106,7 @@ class _Reader:
         elif (fence := _FENCE.match(line)) and not ("`" in fence["mark"] and "`" in fence["info"]):
             self._block(start)
             self._fence = (start, fence["mark"])
-        elif atx := _ATX.match(line):
+        elif len(line) <= _LONGEST_HEADING and (atx := _ATX.match(line)):
             self._heading(Heading(start, start + len(line), len(atx["marks"]), plain_title(atx["title"] or "")))
         elif (setext := _SETEXT.match(line)) and self._paragraph_line is not None:
             self._underlined(start, line, 1 if setext["mark"][0] == "=" else 2)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from sibyl_runtime.store.records import Chunk, Document
 from sibyl_runtime.techniques.splitting.packing import CHARACTERS_PER_TOKEN, Cuts, Limits, pack
-from sibyl_runtime.techniques.splitting.sections import Section, fixed_outline, text_outline
+from sibyl_runtime.techniques.splitting.sections import Outline, Section, fixed_outline, text_outline
 from sibyl_runtime.techniques.splitting.tokens import Tokenize, TokenTable
 
 MARKERS = 2
@@ -55,14 +55,15 @@ class Chunker:
         text = document.text
         outline = text_outline(text, markdown=markdown) if self._structured else fixed_outline(text)
         table = TokenTable(text, self._tokenize)
-        cuts = Cuts(table, outline)
-        parts = [part for section in outline.sections for part in self._section(document.title, table, cuts, section)]
+        parts = [
+            part for section in outline.sections for part in self._section(document.title, table, outline, section)
+        ]
         return [
             PlannedChunk(Chunk(ordinal, part.content, part.heading, part.tokens), part.start, part.embedded)
             for ordinal, part in enumerate(parts)
         ]
 
-    def _section(self, title: str, table: TokenTable, cuts: Cuts, section: Section) -> Iterator[_Part]:
+    def _section(self, title: str, table: TokenTable, outline: Outline, section: Section) -> Iterator[_Part]:
         first = self._prefix(_above(title, section.lead, shown=section.path))
         later = self._prefix(_above(title, section.path, shown=section.path))
         counts = {prefix: len(self._tokenize(prefix)) for prefix in {first, later}}
@@ -79,7 +80,7 @@ class Chunker:
 
         heading = SEPARATOR.join(section.path)
         limits = Limits(self._room - max(counts.values()), self._overlap, self._room * CHARACTERS_PER_TOKEN)
-        cuts.protect(section, limits)
+        cuts = Cuts.of(table, outline, section, limits)
         for start, end in pack(table, cuts, section, limits, excess):
             made = part(start, end)
             if made.content:

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sibyl_runtime.techniques.splitting.sections import Outline, Section, line_starts, without_inside
+from sibyl_runtime.techniques.splitting.sections import Outline, Section, fences_within, line_starts, outside, within
 from sibyl_runtime.techniques.splitting.tokens import TokenTable
 
 CHARACTERS_PER_TOKEN = 64
@@ -35,29 +35,32 @@ class Limits:
     overlap: int
     characters: int
 
+    def hold(self, tokens: int, characters: int) -> bool:
+        """True when a text of this size fits into one chunk."""
+        return tokens <= self.budget and characters <= self.characters
 
+
+@dataclass(frozen=True)
 class Cuts:
-    """The places where one text may be cut, by rank. Sections narrow it as they are packed, each its own part."""
+    """The places where one section may be cut, by rank, each ascending."""
 
-    def __init__(self, table: TokenTable, outline: Outline) -> None:
-        self._table = table
-        self._fences = outline.fences
-        self.paragraphs = list(outline.paragraphs)
-        self.sentences = list(outline.sentences)
-        self.words = list(table.words)
+    paragraphs: list[int]
+    sentences: list[int]
+    words: list[int]
 
-    def protect(self, section: Section, limits: Limits) -> None:
-        """Leave no place to cut inside the section's fenced code blocks; only lines in those that are too long."""
-        for start, end in self._fences:
-            if start < section.start or start >= section.end:
-                continue
-            without_inside(self.paragraphs, start, end)
-            without_inside(self.sentences, start, end)
-            if self._table.count(start, end) <= limits.budget and end - start <= limits.characters:
-                without_inside(self.words, start, end)
-            else:
-                at = bisect_right(self.sentences, start)
-                self.sentences[at:at] = line_starts(self._table.text, start, end)
+    @classmethod
+    def of(cls, table: TokenTable, outline: Outline, section: Section, limits: Limits) -> Cuts:
+        """All places but those inside fenced code blocks; of one that is too long for a chunk, its lines count as
+        sentences."""
+        fences = fences_within(outline, section)
+        whole = [(start, end) for start, end in fences if limits.hold(table.count(start, end), end - start)]
+        lines = [start for fence in sorted({*fences} - {*whole}) for start in line_starts(table.text, *fence)]
+        sentences = outside(within(outline.sentences, section), fences)
+        return cls(
+            paragraphs=outside(within(outline.paragraphs, section), fences),
+            sentences=sorted([*sentences, *lines]) if lines else sentences,
+            words=outside(within(table.words, section), whole),
+        )
 
     def best(self, after: int, half: int, limit: int) -> int | None:
         """The best place to cut in after < place <= limit; the farthest one when none is beyond `half`."""

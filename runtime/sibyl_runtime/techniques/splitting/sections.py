@@ -10,10 +10,14 @@ import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from sibyl_runtime.techniques.documents.markdown import Heading, Structure, plain_structure, structure
 
-_SENTENCE_END = re.compile(r"[.!?…]+[\"'”’)\]*_]*\s+|[。！？]+[”’」』）]*\s*|\n(?=[ \t]*(?:[-*+>|]|\d{1,9}[.)])[ \t|])")
+# Found by their white space: looking for the full stops first takes quadratic time on a line of dots.
+_SENTENCE_END = re.compile(
+    r"(?:(?<=[.!?…])|(?<=[.!?…][\"'”’)\]*_]))\s+|[。！？]+[”’」』）]*\s*|\n(?=[ \t]*(?:[-*+>|]|\d{1,9}[.)])[ \t|])"
+)
 _NEWLINE = re.compile(r"\n+")
 
 
@@ -49,9 +53,27 @@ def text_outline(text: str, *, markdown: bool) -> Outline:
     return Outline(tuple(_sections(text, found)), found.blocks, sentences, found.fences)
 
 
-def without_inside(cuts: list[int], start: int, end: int) -> None:
-    """Remove the cuts strictly inside start..end, in place."""
-    del cuts[bisect_right(cuts, start) : bisect_left(cuts, end)]
+def within(places: Sequence[int], section: Section) -> list[int]:
+    """The places of the section; `places` ascend."""
+    begin = bisect_left(places, section.start)
+    return list(places[begin : bisect_left(places, section.end, begin)])
+
+
+def fences_within(outline: Outline, section: Section) -> Sequence[tuple[int, int]]:
+    """The fenced code blocks of the section."""
+    begin = bisect_left(outline.fences, section.start, key=itemgetter(0))
+    return outline.fences[begin : bisect_left(outline.fences, section.end, begin, key=itemgetter(0))]
+
+
+def outside(cuts: list[int], ranges: Sequence[tuple[int, int]]) -> list[int]:
+    """The cuts that are not strictly inside one of the ranges; both ascend."""
+    kept: list[int] = []
+    position = 0
+    for start, end in ranges:
+        inside = bisect_right(cuts, start, position)
+        kept += cuts[position:inside]
+        position = bisect_left(cuts, end, inside)
+    return kept + cuts[position:]
 
 
 def line_starts(text: str, start: int, end: int) -> list[int]:

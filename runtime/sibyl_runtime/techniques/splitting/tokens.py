@@ -29,9 +29,7 @@ class TokenTable:
             segment = text[begin:end] if (begin, end) != (0, len(text)) else text
             starts = [token.start for token in tokenize(segment)]
             self.starts.extend([begin + start for start in starts])
-            self.words.extend([begin + start for start in starts if start and _begins_word(segment, start)])
-            if begin and starts and not starts[0]:
-                self.words.append(begin)
+            self.words.extend([begin + start for start in starts if _begins_word(text, begin + start)])
 
     def count(self, begin: int, end: int) -> int:
         """Tokens that start in text[begin:end]."""
@@ -49,6 +47,8 @@ class TokenTable:
 
 
 def _begins_word(text: str, position: int) -> bool:
+    if not position:
+        return False
     before = text[position - 1]
     return before.isspace() or _is_cjk(before) or _is_cjk(text[position])
 
