@@ -27,7 +27,7 @@ def transitions(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str
     An Unknown is no news, and neither is a condition that is merely absent now: Ready tells that all is well.
     """
     known = {condition["type"]: condition["status"] for condition in before}
-    found = {}
+    found: dict[tuple[str, str], Transition] = {}
     for condition in after:
         changed = condition["status"] not in ("Unknown", known.get(condition["type"], "Unknown"))
         if changed and condition["type"] not in WITHOUT_EVENTS:
