@@ -30,7 +30,7 @@ def play(workspace: Path, postgres: EmbeddedPostgres) -> None:
         server = yaml.safe_load(version)["serverVersion"]["gitVersion"]
         screen.fact("control plane", f"Kubernetes {server} · {time.monotonic() - begin:.1f} s")
         begin = time.monotonic()
-        with running_stack(cluster, NAMESPACE) as stack:
+        with running_stack(cluster, NAMESPACE, scrape_interval="3") as stack:
             screen.fact("operator", f"installed with its own rights · leading · {time.monotonic() - begin:.1f} s")
             _apply(stack, workspace, name, postgres.start())
             _ask(stack, name)
