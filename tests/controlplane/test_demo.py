@@ -32,7 +32,8 @@ def test_ctrl_c_leaves_nothing_running(own_control_plane: ControlPlane, moment: 
     try:
         wait_until(lambda: moment in output.read_text(), what=f"the demonstration to reach {moment!r}", timeout=120)
         os.killpg(demo.pid, signal.SIGINT)
-        assert demo.wait(60) == 130, output.read_text()
+        # Python ends by the signal itself, whatever it was told to return, where it struck inside an `exec`.
+        assert demo.wait(60) in (130, -signal.SIGINT), output.read_text()
     finally:
         demo.kill()
         demo.wait()
