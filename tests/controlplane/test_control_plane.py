@@ -205,8 +205,8 @@ def test_an_interrupt_half_way_through_the_start_leaves_nothing(
         started = descendants(process)
         process.send_signal(signal.SIGINT)
         _output, errors = process.communicate(timeout=30)
-    # 0 where the control plane became ready in the same moment: then it was stopped, not interrupted. And Python ends by
-    # the signal itself, whatever it was told to return, where the signal struck inside an `exec` of some library.
+    # 0 where the control plane became ready in the same moment: then it was stopped, not interrupted.
+    # And Python ends by the signal itself, whatever it was told to return, where it struck inside an `exec`.
     assert process.returncode in (0, 130, -signal.SIGINT), errors
     assert all_ended(started)
     assert list(tmp_path.iterdir()) == []
