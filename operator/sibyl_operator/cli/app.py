@@ -11,7 +11,6 @@ import typer
 
 from sibyl_operator import __version__
 
-INVALID = 1
 USAGE = 2
 INTERRUPTED = 130
 

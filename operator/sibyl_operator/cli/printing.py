@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from sibyl_operator.api.crd import custom_resource_definition
-from sibyl_operator.cli.app import INVALID
 from sibyl_operator.desired.rendering import children_of
 from sibyl_operator.install import Installation, installation, installation_text
 from sibyl_operator.yaml_text import dump_all
 from sibyl_runtime.workspace import WorkspaceInvalid, load_document
 
 Manifest = dict[str, Any]
+
+INVALID = 1
 
 
 def print_crd(*, as_json: bool) -> None:
