@@ -130,6 +130,41 @@ async def test_a_check_that_is_late_goes_on_and_is_found_by_the_next_who_asks() 
     await coalesced.close()
 
 
+async def test_time_in_which_nobody_asked_is_not_held_against_what_is_checked() -> None:
+    clock, release = Clock(), asyncio.Event()
+    release.set()
+
+    async def check() -> None:
+        await release.wait()
+
+    coalesced = CoalescedCheck(check, patience=0.01, clock=clock)
+    await coalesced.result()
+    clock.now += 60
+    release.clear()
+    with pytest.raises(CheckPending):
+        await coalesced.result()
+    assert coalesced.seconds_unanswered() == 0
+    clock.now += 7
+    assert coalesced.seconds_unanswered() == 7
+    release.set()
+    await coalesced.result()
+    assert coalesced.seconds_unanswered() == 0
+
+
+async def test_failures_one_after_another_are_one_time_without_an_answer() -> None:
+    clock = Clock()
+
+    async def check() -> None:
+        raise DatabaseUnavailable("down")
+
+    coalesced = CoalescedCheck(check, clock=clock)
+    for _ in range(3):
+        with pytest.raises(DatabaseUnavailable):
+            await coalesced.result()
+        clock.now += 2
+    assert coalesced.seconds_unanswered() == 6
+
+
 async def test_closing_breaks_off_a_check_that_hangs() -> None:
     cancelled = asyncio.Event()
 

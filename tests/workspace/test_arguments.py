@@ -162,6 +162,14 @@ def test_every_pipeline_knows_the_query() -> None:
     assert pipeline_parameters(parse_workspace({}), "ingest").keys() == {"path", "query"}
 
 
+def test_a_pipeline_that_loads_documents_takes_their_path_without_declaring_it() -> None:
+    steps = [{"use": "data.load_documents", "config": {"path": "docs"}}]
+    workspace = parse_workspace({"name": "w", "pipelines": {"load": {"steps": steps}}})
+    assert validate_parameters(workspace, "load", {"path": "other"}) == {"path": "other"}
+    with pytest.raises(ArgumentsInvalid, match=r"^path: unknown parameter"):
+        validate_parameters(workspace, "search", {"path": "other"})
+
+
 def test_a_parameter_reads_like_json_schema() -> None:
     written = {"type": "string", "minLength": 1, "maxLength": 5, "enum": ["a"]}
     assert ToolParameter.model_validate(written).model_dump(exclude_unset=True) == written

@@ -123,6 +123,14 @@ def test_redis_needs_an_address_where_it_is_to_be_used() -> None:
     ]
 
 
+def test_what_is_not_available_is_not_suggested() -> None:
+    with pytest.raises(WorkspaceInvalid) as caught:
+        parse_workspace({"name": "w", "mcp": {"authentication": {"type": "oauth"}}})
+    assert [str(problem) for problem in caught.value.problems] == [
+        'mcp.authentication.type: found "oauth"; allowed: api_key'
+    ]
+
+
 def test_no_message_shows_a_secret() -> None:
     for path, value in (
         (("providers", "llm", "primary", "api_key"), 4711),

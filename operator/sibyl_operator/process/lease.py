@@ -13,12 +13,16 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sibyl_operator.kube import KubeApi, KubeError, Manifest
 from sibyl_operator.reconcile.clock import Clock
 
 logger = logging.getLogger(__name__)
+
+
+# The process is on its way out, and has little time left.
+RELEASE_SECONDS: Final = 5.0
 
 
 class LeadershipLost(Exception):
@@ -78,13 +82,17 @@ class LeaderElection:
     async def release(self) -> None:
         """Let others take over at once, if this process still holds the Lease. Failing that, they wait it out."""
         try:
-            lease = await self._get()
-            if lease is not None and lease["spec"].get("holderIdentity") == self._spec.identity:
-                released = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, **self._times()}
-                await self._api.replace({**lease, "spec": released})
-                logger.info("released the lease")
-        except KubeError as error:
-            logger.warning("could not release the lease: %s", error)
+            async with asyncio.timeout(RELEASE_SECONDS):
+                await self._release()
+        except (KubeError, TimeoutError) as error:
+            logger.warning("could not release the lease: %s", error or "no answer")
+
+    async def _release(self) -> None:
+        lease = await self._get()
+        if lease is not None and lease["spec"].get("holderIdentity") == self._spec.identity:
+            released = {**lease["spec"], "holderIdentity": "", "leaseDurationSeconds": 1, **self._times()}
+            await self._api.replace({**lease, "spec": released})
+            logger.info("released the lease")
 
     async def _try(self, *, renew: bool = False) -> bool:
         """Whether this process holds the Lease after one try. With `renew`, another holder means it is lost."""

@@ -46,3 +46,5 @@ def configure_logging(level: str, style: str) -> None:
     # Both tell of every request and every object; worth reading only when they complain.
     for name in ("kopf", "aiohttp", "kubernetes"):
         logging.getLogger(name).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    # It warns at every start that signals are not its business: they are ours.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

@@ -95,7 +95,14 @@ class Settings:
 
 def checked(settings: Settings) -> Settings:
     """The settings, if they make sense together. Raises SettingsError."""
-    for name in ("request_timeout", "lease_duration", "renew_deadline", "retry_period", "shutdown_grace"):
+    for name in (
+        "request_timeout",
+        "lease_duration",
+        "renew_deadline",
+        "retry_period",
+        "shutdown_grace",
+        "reconcile_deadline",
+    ):
         _require(getattr(settings, name) > 0, name, getattr(settings, name), "a number above 0")
     for name in ("waiting", "scrape", "blocked", "resync"):
         value = getattr(settings, f"{name}_interval")

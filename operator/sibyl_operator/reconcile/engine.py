@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Protocol
 
-from sibyl_operator.api.condition import Condition
 from sibyl_operator.api.conditions import conditions, invalid_conditions
 from sibyl_operator.api.group import KIND
 from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read_resource
@@ -92,8 +92,10 @@ class Reconciler:
             written += await self._children.prune(key, resource.uid, manifests)
         observed = await self._observe(key, resource, secrets, written)
         found = conditions(observed)
-        await self._reporter.report(key, body, status(observed, found, self._clock.now()))
-        return self._outcome(written, found)
+        now = self._clock.now()
+        told = status(observed, found, now)
+        await self._reporter.report(key, body, told)
+        return self._outcome(written, told["conditions"], now)
 
     async def _refuse(self, key: Key, body: Manifest, invalid: InvalidResource) -> Outcome:
         """Leave the children as they are; only a new generation can help."""
@@ -127,8 +129,8 @@ class Reconciler:
     async def _database(self, key: Key, dsn: str | None) -> DatabaseFacts | None:
         return None if dsn is None else await self._observer.database(*key, dsn)
 
-    def _outcome(self, written: Written, found: Sequence[Condition]) -> Outcome:
-        held = {condition.type: condition.status for condition in found}
+    def _outcome(self, written: Written, found: Sequence[Mapping[str, Any]], now: datetime) -> Outcome:
+        held = {condition["type"]: condition for condition in found}
         if any(error.transient for error in written.errors):
             return Outcome("error", retry=True)
         if written.errors:
@@ -136,9 +138,11 @@ class Reconciler:
         results: tuple[tuple[bool, Result, float], ...] = (
             ("Paused" in held, "paused", self._intervals.scrape),
             ("Stalled" in held, "stalled", self._intervals.scrape),
-            (held.get("Ready") == "True", "ready", self._intervals.scrape),
+            (held["Ready"]["status"] == "True", "ready", self._intervals.scrape),
         )
         for holds, result, seconds in results:
             if holds:
                 return Outcome(result, seconds)
-        return Outcome("waiting", self._intervals.waiting)
+        waited = now - datetime.fromisoformat(held["Ready"]["lastTransitionTime"])
+        patient = waited.total_seconds() < self._intervals.patience
+        return Outcome("waiting", self._intervals.waiting if patient else self._intervals.scrape)

@@ -11,6 +11,8 @@ class Intervals:
 
     waiting: float = 3.0
     """While a rollout runs or something is awaited: pods are not watched, so they are polled."""
+    patience: float = 300.0
+    """What has been awaited for longer is polled at the pace of steady state."""
     scrape: float = 15.0
     """At steady state: metrics of the pods, Secrets by name, and the database."""
     blocked: float = 60.0

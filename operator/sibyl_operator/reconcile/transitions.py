@@ -7,6 +7,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 ABNORMAL_WHEN_TRUE: Final = frozenset({"Stalled"})
+# What every start and every rollout passes through: worth knowing, no reason to worry.
+IN_PROGRESS: Final = frozenset(
+    {"DeploymentMissing", "OldConfiguration", "PodsNotAnswering", "ReplicasUnavailable", "RolloutInProgress"}
+)
 WITHOUT_EVENTS: Final = frozenset({"Reconciling"})
 QUIET_SECONDS: Final = 300.0
 
@@ -39,7 +43,8 @@ def transitions(before: Iterable[Mapping[str, Any]], after: Iterable[Mapping[str
 def _transition(condition: Mapping[str, Any]) -> Transition:
     kind = condition["type"]
     good = (condition["status"] == "True") != (kind in ABNORMAL_WHEN_TRUE)
-    return Transition(kind, "Normal" if good else "Warning", condition["reason"], condition["message"])
+    normal = good or condition["reason"] in IN_PROGRESS
+    return Transition(kind, "Normal" if normal else "Warning", condition["reason"], condition["message"])
 
 
 @dataclass

@@ -49,7 +49,7 @@ class CoalescedCheck(Generic[Value]):
         self._clock = clock
         self._task: asyncio.Task[Value] | None = None
         self._finished_at = 0.0
-        self._succeeded_at = clock()
+        self._unanswered_since: float | None = None
 
     async def result(self) -> Value:
         """A result not older than `max_age`. Raises what the check raised, or CheckPending."""
@@ -62,9 +62,12 @@ class CoalescedCheck(Generic[Value]):
             raise CheckPending
         return task.result()
 
-    def seconds_since_success(self) -> float:
-        """Since a check last succeeded, or since this was made."""
-        return self._clock() - self._succeeded_at
+    def seconds_unanswered(self) -> float:
+        """Since the first check began that no success has followed; 0 when the last one succeeded.
+
+        Not since the last success: while nobody asks there is no check, and that silence is nobody's fault.
+        """
+        return 0.0 if self._unanswered_since is None else self._clock() - self._unanswered_since
 
     async def close(self) -> None:
         """Break off a check that is still running."""
@@ -73,9 +76,11 @@ class CoalescedCheck(Generic[Value]):
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def _run(self) -> Value:
+        if self._unanswered_since is None:
+            self._unanswered_since = self._clock()
         try:
             value = await self._check()
-            self._succeeded_at = self._clock()
+            self._unanswered_since = None
             return value
         finally:
             self._finished_at = self._clock()
@@ -130,7 +135,7 @@ class Health:
         try:
             await self._store.result()
         except CheckPending:
-            seconds = self._store.seconds_since_success()
+            seconds = self._store.seconds_unanswered()
             return f"the database has not answered for {seconds:.0f} s" if seconds > GRACE else None
         except SibylError as error:
             return error.message

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.mcp import Tool
 from sibyl_runtime.workspace.parameters import ToolParameter, checked_arguments
+
+LOADER: Final = "data.load_documents"
 
 
 def validate_arguments(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -18,14 +20,18 @@ def validate_arguments(tool: Tool, arguments: Mapping[str, Any]) -> dict[str, An
 def pipeline_parameters(workspace: Workspace, pipeline_name: str) -> dict[str, ToolParameter]:
     """What a run of the pipeline may be given: its own parameters, and those of the tools that use it.
 
-    The pipeline's own declaration wins; of two tools, the first. Every pipeline knows `query`.
+    The pipeline's own declaration wins; of two tools, the first. Every pipeline knows `query`, and one that loads
+    documents knows `path`, which wins over the path of its step.
     """
-    declared: dict[str, ToolParameter] = dict(workspace.effective_pipelines[pipeline_name].parameters)
+    pipeline = workspace.effective_pipelines[pipeline_name]
+    declared: dict[str, ToolParameter] = dict(pipeline.parameters)
     for tool in workspace.effective_tools.values():
         if tool.pipeline == pipeline_name:
             for name, parameter in tool.parameters.items():
                 declared.setdefault(name, parameter)
     declared.setdefault("query", ToolParameter(type="string", description="The question, in words."))
+    if any(step.use == LOADER for step in pipeline.steps):
+        declared.setdefault("path", ToolParameter(type="string", description="File or directory to read."))
     return declared
 
 

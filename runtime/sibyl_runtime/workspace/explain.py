@@ -150,9 +150,8 @@ def _missing(detail: ErrorDetails, located: Located, value: Any) -> str:
 
 def _choice(detail: ErrorDetails, located: Located, value: Any) -> str:
     field = located.owner.model_fields.get(str(detail["loc"][-1])) if located.owner is not None else None
-    values = [str(value) for value in literal_values(field.annotation)] if field is not None else []
     allowed = available_values(field) if field is not None else ""
-    near = nearest(value, values) if isinstance(value, str) else None
+    near = nearest(value, allowed.split(", ")) if isinstance(value, str) and allowed else None
     hint = f". Did you mean {near}?" if near else ""
     return f"found {found(value, located.shown)}; allowed: {allowed}{hint}"
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from aiohttp import web
+from blockbuster import blockbuster_ctx
 from kubernetes.aio.client.configuration import Configuration
 
 from sibyl_operator.kube import Forbidden, Manifest, TooManyRequests, Unauthorized, Unavailable
@@ -167,3 +168,12 @@ def test_an_event_fits_what_the_api_allows() -> None:
     assert len(made["metadata"]["name"]) <= 253
     assert made["eventTime"] == "2030-01-01T00:00:00.000000Z"
     assert made["regarding"]["uid"] == "u"
+
+
+async def test_a_request_blocks_nobody(server: Server) -> None:
+    server.answers = [answer(200, {"items": []})]
+    async with client(server) as api:
+        with blockbuster_ctx():
+            await api.list("Pod", "team")
+            await api.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a", "namespace": "team"}})
+    assert len(server.requests) == 2

@@ -26,6 +26,17 @@ class SkewedClock:
         return datetime(2030, 1, 1, 12, tzinfo=UTC) + timedelta(hours=self._hours, seconds=now())
 
 
+class HangingCluster(FakeCluster):
+    """Answers no more once told to hang."""
+
+    hangs = False
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        if self.hangs:
+            await asyncio.Event().wait()
+        return await super().get(kind, namespace, name)
+
+
 def candidate(cluster: FakeCluster, name: str, hours: float = 0) -> LeaderElection:
     return LeaderElection(cluster, LeaseSpec("ops", "lease", name), SkewedClock(hours), jitter=lambda: 0.5)
 
@@ -133,16 +144,8 @@ def test_an_outage_is_survived_up_to_the_renew_deadline() -> None:
 
 
 def test_a_request_that_hangs_does_not_hide_the_deadline() -> None:
-    class Hanging(FakeCluster):
-        hangs = False
-
-        async def get(self, kind: str, namespace: str, name: str) -> Manifest | None:
-            if self.hangs:
-                await asyncio.Event().wait()
-            return await super().get(kind, namespace, name)
-
     async def scenario() -> None:
-        cluster = Hanging()
+        cluster = HangingCluster()
         leader = candidate(cluster, "a")
         await leader.acquire()
         cluster.hangs = True
@@ -186,6 +189,18 @@ def test_a_deleted_lease_is_made_anew() -> None:
         await asyncio.sleep(3)
         assert lease(cluster)["spec"]["holderIdentity"] == "a"
         holding.cancel()
+
+    run_virtually(scenario())
+
+
+def test_a_release_that_hangs_holds_the_end_up_for_five_seconds_at_most() -> None:
+    async def scenario() -> None:
+        cluster = HangingCluster()
+        leader = candidate(cluster, "a")
+        await leader.acquire()
+        cluster.hangs = True
+        await leader.release()
+        assert now() == 5
 
     run_virtually(scenario())
 

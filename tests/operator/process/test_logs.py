@@ -17,7 +17,7 @@ def restored() -> Iterator[None]:
     before = root.handlers[:], root.level
     yield
     root.handlers[:], root.level = before[0], before[1]
-    for name in ("kopf", "aiohttp", "kubernetes"):
+    for name in ("kopf", "kopf._core.reactor.running", "aiohttp", "kubernetes"):
         logging.getLogger(name).setLevel(logging.NOTSET)
 
 

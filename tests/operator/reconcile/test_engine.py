@@ -26,6 +26,15 @@ async def test_while_pods_are_awaited_it_comes_back_soon() -> None:
     assert (outcome.result, outcome.requeue_after) == ("waiting", 3)
 
 
+async def test_what_is_awaited_for_long_is_looked_at_less_often() -> None:
+    world = World.with_workspace()
+    await world.reconcile()
+    condition = world.condition("Ready")
+    long_ago = {**condition, "lastTransitionTime": "2030-01-01T11:54:59Z"}
+    world.cluster.edit("SibylWorkspace", NAMESPACE, KEY.name, lambda live: live["status"].update(conditions=[long_ago]))
+    assert (await world.reconcile()).requeue_after == 15
+
+
 async def test_at_steady_state_it_comes_back_to_scrape() -> None:
     world = World.with_workspace()
     outcome = await world.converge()

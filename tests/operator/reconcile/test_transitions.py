@@ -23,6 +23,7 @@ CASES: list[tuple[list[dict[str, Any]], list[dict[str, Any]], list[tuple[str, st
     ([READY], [READY], []),
     ([READY], [condition("Ready", "True", "Other", "other")], []),
     ([READY], [UNREADY], [("Ready", "Warning")]),
+    ([READY], [condition("Ready", "False", "RolloutInProgress")], [("Ready", "Normal")]),
     ([READY], [UNKNOWN], []),
     ([READY], [], []),
     ([], [condition("Stalled", "True")], [("Stalled", "Warning")]),
