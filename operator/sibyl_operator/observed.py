@@ -54,6 +54,8 @@ class PodFacts:
     waiting_reason: str | None = None
     waiting_message: str | None = None
     restarts: int = 0
+    last_words: str | None = None
+    """The end of what its container wrote before it last ended."""
     error: str | None = None
 
 

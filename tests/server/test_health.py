@@ -44,6 +44,8 @@ async def test_a_database_that_is_late_is_forgiven_for_a_while_and_then_told() -
     health = Health(runtime, Lifecycle(), clock=clock)
     assert await health.not_ready_because() is None
     runtime.store.hangs = True
+    clock.now += 60
+    assert await health.not_ready_because() is None
     clock.now += GRACE
     assert await health.not_ready_because() is None
     clock.now += 1

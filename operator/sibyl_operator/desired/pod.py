@@ -102,6 +102,8 @@ def _container(resource: WorkspaceResource) -> dict[str, Any]:
         "startupProbe": _probe("/health/live", period=2, failures=60),
         "livenessProbe": _probe("/health/live", period=10, failures=3),
         "readinessProbe": _probe("/health/ready", period=5, failures=2),
+        # What the runtime says when it cannot start is then in the pod's status, and from there in the workspace's.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "lifecycle": {"preStop": {"sleep": {"seconds": LAME_DUCK_SECONDS}}},
         "resources": _resources(runtime.resources),
         "securityContext": {

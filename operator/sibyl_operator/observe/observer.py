@@ -35,13 +35,13 @@ class _Memory:
 class Observer:
     """Asks pods and databases. All durations in seconds.
 
-    A database that answered is asked again after `database_interval`; one that did not, at the next reconcile.
+    A database in good order is asked again after `database_interval`; one that is not, at the next reconcile.
     """
 
     window: float = 300.0
     pod_timeout: float = 2.0
     database_timeout: float = 5.0
-    database_interval: float = 60.0
+    database_interval: float = 15.0
     wall_clock: Callable[[], float] = time.time
     _memory: dict[Key, _Memory] = field(default_factory=dict)
     _session: aiohttp.ClientSession | None = None
@@ -63,7 +63,7 @@ class Observer:
         digest = hashlib.sha256(dsn.encode()).digest()
         if memory.database is not None:
             asked_at, asked_digest, facts = memory.database
-            if facts.reachable and asked_digest == digest and now - asked_at < self.database_interval:
+            if facts.vector_version is not None and asked_digest == digest and now - asked_at < self.database_interval:
                 return facts
         facts = await probe_database(dsn, timeout=self.database_timeout)
         memory.database = (now, digest, facts)

@@ -15,6 +15,7 @@ Manifest = Mapping[str, Any]
 CONFIG_HASH = "sibyl.dev/config-hash"
 METRICS_PORT_NAME = "metrics"
 LARGEST_ANSWER = 4 * 1024 * 1024
+LONGEST_WORDS = 500
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,14 @@ async def ask_pod(session: aiohttp.ClientSession, pod: Manifest) -> Answers:
             body = await response.content.read(LARGEST_ANSWER)
             found["counters"] = read_counters(body.decode(errors="replace"))
     except (TimeoutError, aiohttp.ClientError, ExpositionError, ValueError) as error:
-        return Answers(**found, error=f"{base} does not answer: {str(error) or type(error).__name__}")
+        return Answers(**found, error=f"{base} does not answer: {_reason(error)}")
     return Answers(**found)
+
+
+def _reason(error: Exception) -> str:
+    """The cause in few words: the library's own text repeats the address and its options."""
+    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return getattr(cause, "strerror", None) or str(cause) or type(cause).__name__
 
 
 def pod_facts(pod: Manifest, answers: Answers) -> PodFacts:
@@ -64,8 +71,16 @@ def pod_facts(pod: Manifest, answers: Answers) -> PodFacts:
         waiting_reason=waiting.get("reason") or unscheduled.get("reason"),
         waiting_message=waiting.get("message") or unscheduled.get("message"),
         restarts=container.get("restartCount", 0),
+        last_words=_last_line(container),
         error=answers.error,
     )
+
+
+def _last_line(container: Mapping[str, Any]) -> str | None:
+    """The last line of what the container wrote before it ended: a runtime that cannot start says why in one line."""
+    terminated = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated") or {}
+    lines = [line.strip() for line in str(terminated.get("message") or "").splitlines() if line.strip()]
+    return lines[-1][:LONGEST_WORDS] if lines else None
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -240,6 +240,17 @@ def test_a_pod_that_cannot_start_is_named_with_what_it_waits_for(
     assert found.stalls == (waiting == "InvalidImageName")
 
 
+def test_a_pod_between_two_crashes_is_held_up_and_its_last_words_are_told() -> None:
+    """The old pods serve on; what keeps the new one from starting must not hide behind them."""
+    crashing = pod("docs-c", None, ready=False, restarts=4, last_words="the model `x` was not found")
+    found = judged(replace(GOOD, pods=(*GOOD.pods, crashing)))["RuntimeReady"]
+    assert (found.status, found.reason) == ("False", "CrashLoopBackOff")
+    assert found.message == (
+        "pod docs-c: CrashLoopBackOff, 4 restarts: the model `x` was not found; "
+        "see why: kubectl -n team logs docs-c --previous"
+    )
+
+
 @pytest.mark.parametrize("waiting", ["ContainerCreating", "PodInitializing"])
 def test_a_pod_on_its_way_up_is_no_failure(waiting: str) -> None:
     of = replace(GOOD, pods=(pod("docs-a", HASH), pod("docs-b", HASH, waiting_reason=waiting)))

@@ -6,11 +6,14 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from aiohttp import web
 
 from sibyl_operator.observe import Observer
+from sibyl_operator.observed import DatabaseFacts
 
 METRICS = """# TYPE sibyl_mcp_tool_duration_seconds histogram
 sibyl_mcp_tool_duration_seconds_bucket{tool="s",le="1.0"} %d
@@ -86,6 +89,23 @@ async def test_why_a_pod_cannot_start_is_kept() -> None:
     assert facts.error == "it has no address yet"
 
 
+async def test_what_a_container_said_before_it_ended_is_kept() -> None:
+    ended = {"terminated": {"exitCode": 3, "message": "loading\nthe model `x` was not found\n"}}
+    body = pod(1, ready=False, podIP=None, containerStatuses=[{"lastState": ended, "restartCount": 4}])
+    async with Observer() as observer:
+        (facts,) = await observer.pods("ns", "docs", [body])
+    assert (facts.last_words, facts.restarts, facts.waiting_reason) == ("the model `x` was not found", 4, None)
+
+
+async def test_a_port_that_nobody_listens_on_is_named_in_few_words() -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with Observer() as observer:
+        (facts,) = await observer.pods("ns", "docs", [pod(port)])
+    assert facts.error == f"http://127.0.0.1:{port} does not answer: Connect call failed ('127.0.0.1', {port})"
+
+
 async def test_an_unreachable_database_is_named_without_its_password() -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -96,6 +116,26 @@ async def test_an_unreachable_database_is_named_without_its_password() -> None:
     assert facts.error is not None
     assert facts.error.startswith(f"127.0.0.1:{port}/rag: ")
     assert "s3cret" not in facts.error
+
+
+async def test_good_news_of_a_database_is_kept_for_a_while_and_any_other_is_asked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, asked = [1000.0], []
+    good = DatabaseFacts(reachable=True, server_version="18.4", vector_version="0.8.5")
+    answers = [DatabaseFacts(reachable=False, error="down"), replace(good, vector_version=None), good, good]
+
+    async def probe(dsn: str, *, timeout: float) -> DatabaseFacts:
+        asked.append(dsn)
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr("sibyl_operator.observe.observer.probe_database", probe)
+    async with Observer(database_interval=15, wall_clock=lambda: now[0]) as observer:
+        found = [await observer.database("ns", "docs", "postgresql://db/rag") for _ in range(5)]
+        assert (found[2:], len(asked)) == ([good] * 3, 3)
+        now[0] += 15
+        await observer.database("ns", "docs", "postgresql://db/rag")
+    assert len(asked) == 4
 
 
 async def test_a_dsn_that_is_none_is_refused_without_showing_it() -> None:

@@ -71,23 +71,29 @@ def deployment_seen(observed: Observed) -> Finding | None:
 
 def pods_start(observed: Observed) -> Finding | None:
     """No pod is held up by something that waiting does not mend."""
-    held_up = [pod for pod in running_pods(observed) if pod.waiting_reason and pod.waiting_reason not in STARTING]
+    held_up = [(reason, pod) for pod in running_pods(observed) if (reason := _held_up_by(pod)) is not None]
     if not held_up:
         return None
-    pod = min(held_up, key=lambda found: found.name)
-    reason = pod.waiting_reason or ""
+    reason, pod = min(held_up, key=lambda found: found[1].name)
     others = f" (and {len(held_up) - 1} more pods)" if len(held_up) > 1 else ""
     return Finding(
         reason,
-        f"pod {pod.name}{others}: {_story(pod)}; {_advice(reason, observed, pod)}",
+        f"pod {pod.name}{others}: {_story(reason, pod)}; {_advice(reason, observed, pod)}",
         stalls=reason in USER_ERRORS,
     )
 
 
-def _story(pod: PodFacts) -> str:
+def _held_up_by(pod: PodFacts) -> str | None:
+    """Why the pod does not start; a container that ended before runs for a moment between two ends."""
+    if pod.waiting_reason:
+        return None if pod.waiting_reason in STARTING else pod.waiting_reason
+    return "CrashLoopBackOff" if pod.restarts and not pod.ready else None
+
+
+def _story(reason: str, pod: PodFacts) -> str:
     restarts = f", {pod.restarts} restarts" if pod.restarts else ""
-    message = f": {pod.waiting_message}" if pod.waiting_message else ""
-    return f"{pod.waiting_reason}{restarts}{message}"
+    message = pod.last_words or pod.waiting_message
+    return f"{reason}{restarts}{f': {message}' if message else ''}"
 
 
 def _advice(reason: str, observed: Observed, pod: PodFacts) -> str:
