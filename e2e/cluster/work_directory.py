@@ -1,11 +1,14 @@
 """A temporary directory that is removed even when the process that made it is killed: by the next one that starts.
 
-A lock that the kernel releases tells a directory in use from one that was left behind.
+A lock that the kernel releases tells a directory in use from one that was left behind. An interrupt may strike between
+any two steps of its owner, so the end of the process looks after it once more.
 """
 
 from __future__ import annotations
 
+import atexit
 import fcntl
+import secrets
 import shutil
 import tempfile
 import time
@@ -23,14 +26,20 @@ class WorkDirectory:
         """Make the directory; `purpose` becomes a part of its name. Also removes what killed processes left."""
         parent = parent or Path(tempfile.gettempdir())
         remove_left_over(parent)
-        self.path = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{purpose}-", dir=parent))
+        self.path = parent / f"{_PREFIX}{purpose}-{secrets.token_hex(4)}"
+        atexit.register(_remove, self.path)
+        self.path.mkdir(mode=0o700)
         self._lock = (self.path / "lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def remove(self) -> None:
         """Remove the directory and all in it. Safe to call again."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        _remove(self.path)
         self._lock.close()
+
+
+def _remove(path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def remove_left_over(parent: Path, settled: float = _SETTLED_SECONDS) -> list[Path]:

@@ -33,3 +33,14 @@ def test_a_young_directory_is_left_alone_because_its_owner_may_not_hold_its_lock
     young.mkdir()
     assert remove_left_over(tmp_path) == []
     assert young.exists()
+
+
+def test_an_owner_that_is_interrupted_before_it_could_remove_it_leaves_nothing(tmp_path: Path) -> None:
+    owner = f"""
+from pathlib import Path
+from e2e.cluster.work_directory import WorkDirectory
+WorkDirectory("test", Path({str(tmp_path)!r}))
+raise KeyboardInterrupt
+"""
+    subprocess.run([sys.executable, "-c", owner], cwd=ROOT, capture_output=True, check=False)
+    assert list(tmp_path.iterdir()) == []
