@@ -6,7 +6,7 @@ Everything here is frozen and free of secrets, so a fact can be logged, compared
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -105,3 +105,5 @@ class Observed:
     pods: tuple[PodFacts, ...]
     kpis: KpiFacts | None
     config_hash: str
+    service_pods: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
+    """The pods of database and cache by component, as the API server has them."""

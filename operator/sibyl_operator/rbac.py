@@ -1,6 +1,6 @@
 """The rights of the operator: one line per kind, exactly the verbs that it uses, and why.
 
-Nothing here can read a Secret that a workspace does not name, escalate, or touch what the operator did not make: label
+Nothing here can list or change a Secret, escalate, or touch what the operator did not make: label
 selectors do not limit RBAC, so the operator checks owners itself. Kept in alphabetical order, so that nothing is
 repeated or missed.
 """
@@ -39,7 +39,7 @@ class Grant:
 WORKSPACE_GRANTS: Final = (
     Grant("", "configmaps", CHILD_VERBS, "child: the effective document"),
     Grant("", "pods", ("list",), "addresses of the runtime pods, to ask each what it loaded and counted"),
-    Grant("", "secrets", ("get",), "credentials that a workspace names: read by name, never listed or watched"),
+    Grant("", "secrets", ("create", "get"), "credentials: those that a workspace names are read, ours made once"),
     Grant("", "serviceaccounts", CHILD_VERBS, "child: the identity of the runtime pods"),
     Grant("", "services", CHILD_VERBS, "child: the address of the runtime"),
     Grant("apps", "deployments", CHILD_VERBS, "child: the runtime pods"),

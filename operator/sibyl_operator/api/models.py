@@ -165,17 +165,64 @@ class ExternalDatabase(ApiModel):
     secret_ref: DatabaseSecretReference = Field(description="Where its DSN is kept.")
 
 
+class DatabaseStorage(ApiModel):
+    """The volume that one PostgreSQL keeps its data on."""
+
+    size: Quantity = Field("10Gi", description="Size of the volume.")
+    storage_class_name: ObjectName | None = Field(
+        None, description="StorageClass of the volume. Absent: the cluster's default."
+    )
+
+
+class DatabaseRequests(ApiModel):
+    """What the scheduler reserves for one PostgreSQL."""
+
+    cpu: Quantity = Field("250m", description="CPU reserved.")
+    memory: Quantity = Field("512Mi", description="Memory reserved.")
+
+
+class DatabaseLimits(ApiModel):
+    """What one PostgreSQL may not exceed; its buffers are derived from the memory."""
+
+    cpu: Quantity | None = Field(None, description="CPU ceiling. Absent: none.")
+    memory: Quantity = Field("1Gi", description="Memory ceiling: above it the server is killed and recovers.")
+
+
+class DatabaseResources(ApiModel):
+    """CPU and memory of the primary and of each read replica."""
+
+    requests: DatabaseRequests = Field(DatabaseRequests(), description="Reserved for each server.")
+    limits: DatabaseLimits = Field(DatabaseLimits(), description="Ceilings of each server.")
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.MEMORY_WITHIN_LIMIT, rules.CPU_WITHIN_LIMIT)
+
+
 class Database(ApiModel):
     """The PostgreSQL that holds the vectors."""
 
-    provider: DatabaseProvider = Field(description="Who runs the database. In this version: External, you do.")
+    provider: DatabaseProvider = Field(
+        description="Who runs the database: External, you do; or Builtin, the operator does, without failover."
+    )
     external: ExternalDatabase | None = Field(None, description="The database, for provider External.")
+    image: ImageReference | None = Field(
+        None,
+        description="Image with initdb, postgres and pg_basebackup (18) and pgvector, for provider Builtin.",
+    )
+    storage: DatabaseStorage | None = Field(
+        None, description="The volume of each server, for provider Builtin. Absent: 10Gi of the default StorageClass."
+    )
+    resources: DatabaseResources | None = Field(None, description="CPU and memory, for provider Builtin.")
+    read_replicas: int | None = Field(
+        None, ge=0, le=8, description="Streaming read replicas, for provider Builtin. Absent: none."
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
         rules.DATABASE_AVAILABLE,
         rules.DATABASE_IMMUTABLE,
+        rules.STORAGE_IMMUTABLE,
         rules.external_given("database"),
         rules.external_not_given("database"),
+        *rules.only_for_builtin("database", "image", "storage", "resources", "readReplicas"),
     )
 
 
@@ -189,14 +236,20 @@ class Cache(ApiModel):
     """The Redis that answers are cached in, shared by all pods."""
 
     provider: CacheProvider = Field(
-        "None", description="Who runs the cache. In this version: External, you do; or None, no shared cache."
+        "None",
+        description="Who runs the cache: External, you do; Builtin, the operator does; or None, no shared cache.",
     )
     external: ExternalCache | None = Field(None, description="The cache, for provider External.")
+    image: ImageReference | None = Field(None, description="Image with redis-server, for provider Builtin.")
+    memory: Quantity | None = Field(
+        None,
+        description="Memory ceiling of the cache, for provider Builtin; it holds three quarters. Absent: 256Mi.",
+    )
 
     rules: ClassVar[tuple[Rule, ...]] = (
-        rules.CACHE_AVAILABLE,
         rules.external_given("cache"),
         rules.external_not_given("cache"),
+        *rules.only_for_builtin("cache", "image", "memory"),
     )
 
 
@@ -213,6 +266,12 @@ class SibylWorkspaceSpec(ApiModel):
     runtime: RuntimeSpec = Field(RuntimeSpec(), description="The pods that serve the document.")
     database: Database = Field(description="The PostgreSQL that holds the vectors.")
     cache: Cache = Field(Cache(), description="The Redis that answers are cached in.")
+    deletion_policy: Literal["Retain", "Delete"] = Field(
+        "Retain",
+        description="What becomes of the volume of a Builtin database when the workspace is deleted: kept, or deleted.",
+    )
     suspend: bool = Field(
         False, description="Stop reconciling: nothing is written but status, and what runs keeps running."
     )
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.DELETES_ONLY_BUILTIN,)

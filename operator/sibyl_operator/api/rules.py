@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from pydantic.alias_generators import to_snake
+
 from sibyl_operator.api.base import Rule
 from sibyl_operator.api.quantity import amount
 
@@ -152,16 +154,12 @@ ANNOTATIONS_NOT_OURS: Final = Rule(
     check=lambda template: _not_ours("annotations", template.annotations, OUR_ANNOTATIONS),
 )
 
+_NO_CLOUD_NATIVE_PG: Final = "database.provider CloudNativePG is not available in this version; use External or Builtin"
 DATABASE_AVAILABLE: Final = Rule(
-    cel="self.provider == 'External'",
-    message="this database.provider is not available in this version; use External",
-    message_expression="'database.provider ' + self.provider + ' is not available in this version; use External'",
+    cel="self.provider != 'CloudNativePG'",
+    message=_NO_CLOUD_NATIVE_PG,
     field="provider",
-    check=lambda database: (
-        None
-        if database.provider == "External"
-        else f"database.provider {database.provider} is not available in this version; use External"
-    ),
+    check=lambda database: _NO_CLOUD_NATIVE_PG if database.provider == "CloudNativePG" else None,
 )
 DATABASE_IMMUTABLE: Final = Rule(
     cel="self.provider == oldSelf.provider",
@@ -169,14 +167,29 @@ DATABASE_IMMUTABLE: Final = Rule(
     field="provider",
     check=None,
 )
-CACHE_AVAILABLE: Final = Rule(
-    cel="self.provider != 'Builtin'",
-    message="cache.provider Builtin is not available in this version; use External or None",
-    field="provider",
-    check=lambda cache: (
-        "cache.provider Builtin is not available in this version; use External or None"
-        if cache.provider == "Builtin"
-        else None
+STORAGE_IMMUTABLE: Final = Rule(
+    cel=(
+        "(has(self.storage) ? string(self.storage.size) : '10Gi') == "
+        "(has(oldSelf.storage) ? string(oldSelf.storage.size) : '10Gi') && "
+        "(has(self.storage) && has(self.storage.storageClassName) ? self.storage.storageClassName : '') == "
+        "(has(oldSelf.storage) && has(oldSelf.storage.storageClassName) ? oldSelf.storage.storageClassName : '')"
+    ),
+    message=(
+        "database.storage cannot be changed, because a StatefulSet cannot change its volumes; enlarge its "
+        "PersistentVolumeClaims themselves, or create a second workspace"
+    ),
+    field="storage",
+    check=None,
+)
+_DELETES_ONLY_BUILTIN: Final = (
+    "deletionPolicy Delete belongs to database.provider Builtin; a database that you run is never deleted"
+)
+DELETES_ONLY_BUILTIN: Final = Rule(
+    cel="self.deletionPolicy != 'Delete' || self.database.provider == 'Builtin'",
+    message=_DELETES_ONLY_BUILTIN,
+    field="deletionPolicy",
+    check=lambda spec: (
+        _DELETES_ONLY_BUILTIN if spec.deletion_policy == "Delete" and spec.database.provider != "Builtin" else None
     ),
 )
 
@@ -199,4 +212,22 @@ def external_not_given(part: str) -> Rule:
         message=sentence,
         field="external",
         check=lambda chosen: sentence if chosen.provider != "External" and chosen.external is not None else None,
+    )
+
+
+def only_for_builtin(part: str, *fields: str) -> tuple[Rule, ...]:
+    """What shapes a server of the operator's own would be ignored beside another one, so it is refused."""
+    return tuple(_only_for_builtin(part, field) for field in fields)
+
+
+def _only_for_builtin(part: str, field: str) -> Rule:
+    sentence = f"{part}.{field} belongs to provider Builtin; remove it, or set {part}.provider Builtin"
+    attribute = to_snake(field)
+    return Rule(
+        cel=f"self.provider == 'Builtin' || !has(self.{field})",
+        message=sentence,
+        field=field,
+        check=lambda chosen: (
+            sentence if chosen.provider != "Builtin" and getattr(chosen, attribute) is not None else None
+        ),
     )

@@ -1,40 +1,35 @@
-"""Names, labels and selectors of everything that belongs to a workspace.
-
-A workspace may be named anything the API allows: up to 253 characters, with dots, a digit first. A Service may not: 63
-characters, no dot, a letter first. So a name that does not fit is shortened, and a hash of the whole keeps it unique.
-"""
+"""Names, labels and selectors of everything that belongs to a workspace."""
 
 from __future__ import annotations
 
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from sibyl_operator import __version__
 from sibyl_operator.api import group
-from sibyl_operator.api.labels import HASH_LENGTH, LONGEST, short_hash
+from sibyl_operator.api.labels import child_name as child_name
 from sibyl_operator.api.labels import label_value as label_value
 
 WORKSPACE_LABEL: Final = f"{group.GROUP}/workspace"
+COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 CONFIG_HASH: Final = f"{group.GROUP}/config-hash"
 SECRETS_HASH: Final = f"{group.GROUP}/secrets-hash"
 MANAGED_BY: Final = "sibyl-operator"
+
+# What a workspace is made of: the value of the component label, and the program that runs in its pods.
 RUNTIME: Final = "runtime"
-CONFIG: Final = "config"
-
-_SERVICE_NAME: Final = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
-
-
-def child_name(workspace: str, component: str) -> str:
-    """`<workspace>-<component>`, valid as the name of every kind of child; at most 63 characters."""
-    suffix = f"-{component}"
-    if len(workspace) + len(suffix) <= LONGEST and _SERVICE_NAME.match(workspace):
-        return f"{workspace}{suffix}"
-    room = LONGEST - len(suffix) - HASH_LENGTH - 1
-    readable = workspace.replace(".", "-")
-    if not readable[0].isalpha():
-        readable = f"w-{readable}"
-    return f"{readable[:room].rstrip('-')}-{short_hash(workspace)}{suffix}"
+DATABASE: Final = "database"
+DATABASE_REPLICA: Final = "database-replica"
+CACHE: Final = "cache"
+PROGRAMS: Final[Mapping[str, str]] = {
+    RUNTIME: "sibyl-runtime",
+    DATABASE: "postgresql",
+    DATABASE_REPLICA: "postgresql",
+    CACHE: "redis",
+}
+# A StatefulSet labels its pods with its own name and a hash of eleven characters, and a label holds 63.
+LONGEST_STATEFUL_SET: Final = 52
 
 
 @dataclass(frozen=True)
@@ -48,36 +43,76 @@ class Names:
     @property
     def runtime(self) -> str:
         """Deployment, Service, autoscaler, disruption budget and service account of the runtime."""
-        return child_name(self.workspace, RUNTIME)
+        return child_name(self.workspace, "runtime")
 
     @property
     def config(self) -> str:
         """The ConfigMap with the effective document."""
-        return child_name(self.workspace, CONFIG)
+        return child_name(self.workspace, "config")
 
-    def selector(self) -> dict[str, str]:
-        """What finds the runtime's pods; for ever the same, because a Deployment's selector cannot be changed."""
+    @property
+    def database(self) -> str:
+        """StatefulSet and ConfigMap of the primary."""
+        return child_name(self.workspace, "db", longest=LONGEST_STATEFUL_SET)
+
+    @property
+    def database_read_write(self) -> str:
+        """The Service over the primary."""
+        return child_name(self.workspace, "db-rw")
+
+    @property
+    def database_read_only(self) -> str:
+        """The Service over the read replicas."""
+        return child_name(self.workspace, "db-ro")
+
+    @property
+    def database_replica(self) -> str:
+        """StatefulSet of the read replicas, and the headless Service that gives each of them a name."""
+        return child_name(self.workspace, "db-replica", longest=LONGEST_STATEFUL_SET)
+
+    @property
+    def database_credentials(self) -> str:
+        """The Secret with the password of the role that the runtime connects as."""
+        return child_name(self.workspace, "db-app")
+
+    @property
+    def replication_credentials(self) -> str:
+        """The Secret with the password of the role that the read replicas stream as."""
+        return child_name(self.workspace, "db-replication")
+
+    @property
+    def cache(self) -> str:
+        """Deployment, Service, Secret and ConfigMap of the cache."""
+        return child_name(self.workspace, "cache")
+
+    def host(self, service: str) -> str:
+        """The name by which a Service is found from every namespace of the cluster."""
+        return f"{service}.{self.namespace}.svc"
+
+    def selector(self, component: str = RUNTIME) -> dict[str, str]:
+        """What finds a component's pods; for ever the same, because a Deployment's selector cannot be changed."""
         return {
-            "app.kubernetes.io/component": RUNTIME,
+            COMPONENT_LABEL: component,
             "app.kubernetes.io/instance": label_value(self.workspace),
-            "app.kubernetes.io/name": "sibyl-runtime",
+            "app.kubernetes.io/name": PROGRAMS[component],
         }
 
-    def pod_labels(self) -> dict[str, str]:
+    def members(self) -> dict[str, str]:
+        """What finds everything that belongs to the workspace."""
+        return {"app.kubernetes.io/managed-by": MANAGED_BY, WORKSPACE_LABEL: label_value(self.workspace)}
+
+    def pod_labels(self, component: str = RUNTIME) -> dict[str, str]:
         """Labels of the pods: without a version, so that a new operator alone does not restart them."""
-        return {
-            **self.selector(),
-            "app.kubernetes.io/managed-by": MANAGED_BY,
-            "app.kubernetes.io/part-of": "sibyl",
-            WORKSPACE_LABEL: label_value(self.workspace),
-        }
+        return {**self.selector(component), "app.kubernetes.io/part-of": "sibyl", **self.members()}
 
-    def metadata(self, name: str, annotations: dict[str, str] | None = None) -> dict[str, Any]:
+    def metadata(
+        self, name: str, annotations: dict[str, str] | None = None, *, component: str = RUNTIME
+    ) -> dict[str, Any]:
         """Metadata of a child: owned by the workspace, so that it goes when the workspace goes."""
         metadata: dict[str, Any] = {
             "name": name,
             "namespace": self.namespace,
-            "labels": {**self.pod_labels(), "app.kubernetes.io/version": __version__},
+            "labels": {**self.pod_labels(component), "app.kubernetes.io/version": __version__},
             "ownerReferences": [self.owner_reference()],
         }
         return {**metadata, "annotations": annotations} if annotations else metadata

@@ -7,13 +7,17 @@ import json
 from collections.abc import Mapping
 
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.desired.credentials import generated_secrets
+from sibyl_operator.desired.names import Names
 from sibyl_operator.observed import SecretFacts
 
 
 def referenced_secrets(resource: WorkspaceResource) -> dict[str, frozenset[str]]:
-    """The keys that are needed, by name of the Secret."""
+    """The keys that are needed, by name of the Secret: those that the spec names, and those that the operator makes."""
+    names = Names(namespace=resource.namespace, workspace=resource.name, uid=resource.uid)
+    made = [(secret.name, key) for secret in generated_secrets(resource, names) for key in secret.keys]
     needed: dict[str, set[str]] = {}
-    for name, key in _references(resource):
+    for name, key in (*_references(resource), *made):
         needed.setdefault(name, set()).add(key)
     return {name: frozenset(keys) for name, keys in sorted(needed.items())}
 

@@ -42,12 +42,14 @@ KINDS = {
         Kind("Event", "events.k8s.io/v1", "events"),
         Kind("HorizontalPodAutoscaler", "autoscaling/v2", "horizontalpodautoscalers"),
         Kind("Lease", "coordination.k8s.io/v1", "leases"),
+        Kind("NetworkPolicy", "networking.k8s.io/v1", "networkpolicies"),
         Kind("Pod", "v1", "pods"),
         Kind("PodDisruptionBudget", "policy/v1", "poddisruptionbudgets"),
         Kind("Secret", "v1", "secrets"),
         Kind("Service", "v1", "services"),
         Kind("ServiceAccount", "v1", "serviceaccounts"),
         Kind("SibylWorkspace", "sibyl.dev/v1alpha1", "sibylworkspaces"),
+        Kind("StatefulSet", "apps/v1", "statefulsets"),
     )
 }
 

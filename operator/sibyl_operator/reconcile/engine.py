@@ -16,7 +16,9 @@ from sibyl_operator.api.group import KIND
 from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read_resource
 from sibyl_operator.api.status import invalid_status, status
 from sibyl_operator.desired import config_hash, desired, names_of
+from sibyl_operator.desired.names import COMPONENT_LABEL, RUNTIME
 from sibyl_operator.kube import KubeApi, Manifest
+from sibyl_operator.observe.pods import Answers, pod_facts
 from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts
 from sibyl_operator.reconcile.cache import ChildCache
 from sibyl_operator.reconcile.children import Children, Written
@@ -85,7 +87,7 @@ class Reconciler:
     async def _converge(self, key: Key, body: Manifest, resource: WorkspaceResource) -> Outcome:
         secrets = await read_secrets(self._api, resource)
         await self._children.read(key)
-        written = Written(errors=secrets.errors)
+        written = Written(secrets.conflicts, secrets.errors)
         if not resource.spec.suspend and not written:
             manifests = desired(resource, secrets.facts)
             written += await self._children.apply(key, resource.uid, manifests)
@@ -111,8 +113,10 @@ class Reconciler:
         return Outcome("gone")
 
     async def _observe(self, key: Key, resource: WorkspaceResource, secrets: Secrets, written: Written) -> Observed:
-        pods = await self._api.list("Pod", key.namespace, labels=names_of(resource).selector())
-        database, answers = await asyncio.gather(self._database(key, secrets.dsn), self._observer.pods(*key, pods))
+        pods = await self._pods(key, resource)
+        database, answers = await asyncio.gather(
+            self._database(key, secrets.dsn), self._observer.pods(*key, pods.get(RUNTIME, ()))
+        )
         children = self._cache.children(key)
         return Observed(
             resource=resource,
@@ -122,9 +126,21 @@ class Reconciler:
             apply_errors=written.errors,
             database=database,
             pods=answers,
+            service_pods={
+                component: tuple(pod_facts(pod, Answers()) for pod in found)
+                for component, found in pods.items()
+                if component != RUNTIME
+            },
             kpis=self._observer.kpis(*key),
             config_hash=config_hash(resource),
         )
+
+    async def _pods(self, key: Key, resource: WorkspaceResource) -> dict[str, list[Manifest]]:
+        """The pods of the workspace by component."""
+        found: dict[str, list[Manifest]] = {}
+        for pod in await self._api.list("Pod", key.namespace, labels=names_of(resource).members()):
+            found.setdefault(pod["metadata"]["labels"].get(COMPONENT_LABEL, RUNTIME), []).append(pod)
+        return found
 
     async def _database(self, key: Key, dsn: str | None) -> DatabaseFacts | None:
         return None if dsn is None else await self._observer.database(*key, dsn)

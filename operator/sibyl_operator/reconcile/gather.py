@@ -1,22 +1,36 @@
-"""Reads the Secrets that a workspace refers to, by name: they are never listed, never watched and never kept.
+"""Reads the Secrets that a workspace depends on, by name, and makes those that the operator owes it.
 
-Only existence, key names and a digest leave this module, and the DSN, which goes to the database probe alone.
+They are never listed, never watched and never kept. Only existence, key names and a digest leave this module, and the
+DSN, which goes to the database probe alone.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
-from sibyl_operator.desired import referenced_secrets
-from sibyl_operator.kube import Forbidden, KubeApi, Manifest
-from sibyl_operator.observed import ApplyError, SecretFacts
+from sibyl_operator.desired import names_of, referenced_secrets
+from sibyl_operator.desired.credentials import (
+    DATABASE_NAME,
+    DATABASE_ROLE,
+    PASSWORD_KEY,
+    GeneratedSecret,
+    generated_secrets,
+    secret,
+)
+from sibyl_operator.kube import AlreadyExists, Forbidden, KubeApi, Manifest
+from sibyl_operator.observed import ApplyError, Conflict, SecretFacts
+from sibyl_operator.reconcile.ownership import owned_by, refusal
 
 if TYPE_CHECKING:
     from sibyl_operator.api.resource import WorkspaceResource
+
+PASSWORD_BYTES: Final = 24
 
 
 @dataclass(frozen=True)
@@ -26,24 +40,39 @@ class Secrets:
     facts: Mapping[str, SecretFacts]
     dsn: str | None = field(default=None, repr=False)
     errors: tuple[ApplyError, ...] = ()
+    conflicts: tuple[Conflict, ...] = ()
 
 
 async def read_secrets(api: KubeApi, resource: WorkspaceResource) -> Secrets:
-    """Look at every referenced Secret. One that may not be read is an error; one that is missing is a fact."""
-    facts: dict[str, SecretFacts] = {}
+    """Look at every Secret, and make a missing one of ours. One that may not be read is an error; one that is missing
+    is a fact; one of our name that is not ours is a conflict."""
+    found: dict[str, Manifest | None] = {}
     errors: list[ApplyError] = []
-    dsn: str | None = None
-    reference = resource.spec.database.external and resource.spec.database.external.secret_ref
-    for name, needed in sorted(referenced_secrets(resource).items()):
+    conflicts: list[Conflict] = []
+    made = {generated.name: generated for generated in generated_secrets(resource, names_of(resource))}
+    needed = referenced_secrets(resource)
+    for name in sorted(needed):
         try:
-            secret = await api.get("Secret", resource.namespace, name)
+            found[name] = await _read(api, resource, name, made.get(name))
         except Forbidden as error:
             errors.append(ApplyError("Secret", f"read {name}: {error.message}", transient=False))
             continue
-        facts[name] = secret_facts(name, secret, needed)
-        if reference and reference.name == name:
-            dsn = _decoded(secret, reference.key)
-    return Secrets(facts, dsn, tuple(errors))
+        held = found[name]
+        if held is not None and name in made and not owned_by(held, resource.uid):
+            conflicts.append(Conflict("Secret", name, refusal(held)))
+    facts = {name: secret_facts(name, held, needed[name]) for name, held in found.items()}
+    return Secrets(facts, _dsn(resource, found), tuple(errors), tuple(conflicts))
+
+
+async def _read(api: KubeApi, resource: WorkspaceResource, name: str, made: GeneratedSecret | None) -> Manifest | None:
+    held = await api.get("Secret", resource.namespace, name)
+    if held is not None or made is None or resource.spec.suspend:
+        return held
+    try:
+        # Created, never applied: a password that somebody else has just written must not be overwritten.
+        return await api.create(secret(names_of(resource), made, secrets.token_hex(PASSWORD_BYTES)))
+    except AlreadyExists:
+        return await api.get("Secret", resource.namespace, name)
 
 
 def secret_facts(name: str, secret: Manifest | None, needed: frozenset[str]) -> SecretFacts:
@@ -56,6 +85,19 @@ def secret_facts(name: str, secret: Manifest | None, needed: frozenset[str]) -> 
         for part in (secret["metadata"]["namespace"], name, key, data[key]):
             sha256.update(f"{len(part)}:{part}".encode())
     return SecretFacts(name, exists=True, keys=frozenset(data), digest=sha256.hexdigest())
+
+
+def _dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> str | None:
+    """Where the database is asked: what the user's Secret says, or the operator's own server with its password."""
+    external = resource.spec.database.external
+    if external is not None:
+        return _decoded(found.get(external.secret_ref.name), external.secret_ref.key)
+    names = names_of(resource)
+    password = _decoded(found.get(names.database_credentials), PASSWORD_KEY)
+    if password is None:
+        return None
+    host = names.host(names.database_read_write)
+    return f"postgresql://{DATABASE_ROLE}:{quote(password, safe='')}@{host}:5432/{DATABASE_NAME}"
 
 
 def _decoded(secret: Manifest | None, key: str) -> str | None:

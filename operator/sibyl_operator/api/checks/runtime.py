@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sibyl_operator.api.checks.secrets import secret_key_finding
 from sibyl_operator.api.condition import Check, Finding, listed
-from sibyl_operator.api.labels import label_value
+from sibyl_operator.api.labels import child_name, label_value
 from sibyl_operator.observed import Observed, PodFacts
 
 # What a pod waits for on its way up; everything else that it waits for is a failure.
@@ -137,9 +137,9 @@ def _kubectl(observed: Observed, command: str) -> str:
     return f"kubectl -n {resource.namespace} {command} -l sibyl.dev/workspace={label_value(resource.name)}"
 
 
-def find_child(observed: Observed, kind: str) -> Mapping[str, Any] | None:
-    """The one child of that kind, as it is in the cluster."""
-    return next((child for (found, _), child in sorted(observed.children.items()) if found == kind), None)
+def find_child(observed: Observed, kind: str, suffix: str = "runtime") -> Mapping[str, Any] | None:
+    """The child `<workspace>-<suffix>` of that kind, as it is in the cluster."""
+    return observed.children.get((kind, child_name(observed.resource.name, suffix)))
 
 
 def desired_replicas(deployment: Mapping[str, Any]) -> int:
