@@ -89,6 +89,33 @@ class Resources(ApiModel):
     rules: ClassVar[tuple[Rule, ...]] = (rules.MEMORY_WITHIN_LIMIT, rules.CPU_WITHIN_LIMIT)
 
 
+class ScalingPolicy(ApiModel):
+    """How many pods one step may add or take away."""
+
+    type: Literal["Pods", "Percent"] = Field(description="Whether value counts pods or percent of them.")
+    value: int = Field(ge=1, le=1000, description="The most that one period may change.")
+    period_seconds: int = Field(ge=1, le=1800, description="Length of the period, in seconds.")
+
+
+class ScalingDirection(ApiModel):
+    """How fast the number of pods follows the load in one direction; what is absent is Kubernetes' own default."""
+
+    stabilization_window_seconds: int | None = Field(
+        None, ge=0, le=3600, description="How long the load must have called for it. Absent: 0 up, 300 down."
+    )
+    select_policy: Literal["Max", "Min", "Disabled"] | None = Field(
+        None, description="Which policy decides when several apply; Disabled forbids this direction. Absent: Max."
+    )
+    policies: tuple[ScalingPolicy, ...] = atomic_list(most=8, description="Steps that are allowed. Absent: any step.")
+
+
+class ScalingBehavior(ApiModel):
+    """How fast the number of pods follows the load."""
+
+    scale_up: ScalingDirection | None = Field(None, description="Towards more pods.")
+    scale_down: ScalingDirection | None = Field(None, description="Towards fewer pods.")
+
+
 class Autoscaling(ApiModel):
     """Bounds and targets of the HorizontalPodAutoscaler."""
 
@@ -99,6 +126,9 @@ class Autoscaling(ApiModel):
     )
     target_memory_utilization: int = Field(
         80, ge=1, le=100, description="Average memory use to hold, percent of the request."
+    )
+    behavior: ScalingBehavior | None = Field(
+        None, description="How fast the number of pods follows the load. Absent: Kubernetes' own defaults."
     )
 
     rules: ClassVar[tuple[Rule, ...]] = (rules.MIN_WITHIN_MAX,)

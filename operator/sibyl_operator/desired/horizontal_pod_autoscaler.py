@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from sibyl_operator.api.models import Autoscaling
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.api.scaling import scaling
 from sibyl_operator.desired.names import Names
@@ -26,8 +27,17 @@ def horizontal_pod_autoscaler(resource: WorkspaceResource, names: Names) -> dict
                 _utilization("cpu", bounds.target_cpu_utilization),
                 _utilization("memory", bounds.target_memory_utilization),
             ],
+            **_behavior(bounds),
         },
     }
+
+
+def _behavior(bounds: Autoscaling) -> dict[str, Any]:
+    """What the workspace says of the pace; empty where it says nothing, so that Kubernetes' own defaults hold."""
+    if bounds.behavior is None:
+        return {}
+    said = bounds.behavior.model_dump(exclude_none=True, exclude_defaults=True)
+    return {"behavior": said} if said else {}
 
 
 def _utilization(resource: str, percent: int) -> dict[str, Any]:

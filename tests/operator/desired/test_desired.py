@@ -117,6 +117,8 @@ OTHER_LEAVES = [path for path in FULL_LEAVES if path[0] != "workspace"]
 
 # Values that only some words may replace, and leaves that can only change together with another.
 REPLACED: dict[Path, Any] = {
+    ("runtime", "autoscaling", "behavior", "scaleUp", "policies", 0, "type"): "Percent",
+    ("runtime", "autoscaling", "behavior", "scaleUp", "selectPolicy"): "Max",
     ("runtime", "imagePullPolicy"): "Never",
     ("runtime", "podTemplate", "tolerations", 0, "effect"): "NoExecute",
     ("runtime", "resources", "limits", "cpu"): 3,

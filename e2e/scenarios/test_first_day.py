@@ -1,0 +1,77 @@
+"""Scenario 1: install, apply, wait, ingest through the Service, ask from inside and from outside."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import httpx
+
+from e2e.scenarios.release import Release
+from e2e.scenarios.team import SAMPLES, Team
+from e2e.scenarios.timing import Timings
+
+QUESTION = "How do I move a workspace to my own PostgreSQL?"
+SOURCE = "database.md"
+
+
+def test_the_quickstart_answers_from_inside_and_outside_the_cluster(
+    team: Team, release: Release, timings: Timings
+) -> None:
+    begin = time.monotonic()
+    team.kubectl("apply", "-f", str(SAMPLES / "quickstart.yaml"))
+    team.kubectl("wait", "--for=condition=Ready", "swk/quickstart", "--timeout=170s", check=False)
+    team.wait_ready("quickstart", timeout=5)
+    timings.seconds("1  kubectl apply to Ready, database included", time.monotonic() - begin)
+
+    begin = time.monotonic()
+    report = team.ingest("quickstart")
+    assert report["documents"] >= 10
+    timings.say("1  ingested through the Service", f"{report['documents']} documents, {time.monotonic() - begin:.1f} s")
+
+    with team.forwarded("service/quickstart-runtime", 8000) as address:
+        response = httpx.post(f"{address}/mcp/tools/search_documents", json={"query": QUESTION}, timeout=30)
+    _is_right(response.json())
+    _is_right(_ask_from_inside(team))
+    columns = team.kubectl("get", "swk").stdout
+    assert columns.split("\n")[0].split()[:2] == ["NAME", "READY"]
+    assert "True" in columns
+
+
+def _is_right(body: dict[str, object]) -> None:
+    output = body["output"]
+    assert isinstance(output, dict)
+    assert "External" in output["answer"], output
+    assert any(SOURCE in source["document"] for source in output["sources"]), output["sources"]
+
+
+def _ask_from_inside(team: Team) -> dict[str, object]:
+    """From another pod, by the Service's name: the runtime's image has an interpreter, and so can ask."""
+    program = (
+        "import json, urllib.request as u; "
+        f"r = u.Request('http://quickstart-runtime:8000/mcp/tools/search_documents', json.dumps({{'query': {QUESTION!r}}})"
+        ".encode(), {'Content-Type': 'application/json'}); print(u.urlopen(r, timeout=20).read().decode())"
+    )
+    pod = team.pods("quickstart")[0]
+    container = pod["spec"]["containers"][0]
+    asker = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "asker"},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": pod["spec"]["securityContext"],
+            "containers": [
+                {
+                    "name": "asker",
+                    "image": container["image"],
+                    "command": ["python3", "-c", program],
+                    "securityContext": container["securityContext"],
+                }
+            ],
+        },
+    }
+    team.apply(asker)
+    team.kubectl("wait", "pod/asker", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=60s")
+    found: dict[str, object] = json.loads(team.kubectl("logs", "asker").stdout)
+    return found

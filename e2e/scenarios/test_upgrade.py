@@ -1,0 +1,68 @@
+"""Scenario 9: an upgrade of the operator restarts nobody's pods; an uninstall leaves the data and the CRD."""
+
+from __future__ import annotations
+
+import subprocess
+import tarfile
+from io import BytesIO
+from pathlib import Path
+
+from e2e.node.node import Node
+from e2e.programs import ROOT
+from e2e.scenarios.release import CHART, Release
+from e2e.scenarios.team import Team, sample, wait_for
+from e2e.scenarios.timing import Timings
+
+COMPONENTS = ("runtime", "database")
+
+
+def test_an_upgrade_restarts_no_pod_and_an_uninstall_leaves_data_and_crd(
+    team: Team, node: Node, release: Release, timings: Timings
+) -> None:
+    previous, revision = previous_chart(node.work)
+    release.uninstall()
+    release.chart = previous
+    try:
+        release.install()
+        team.apply(sample("quickstart"))
+        team.wait_ready("quickstart")
+        team.ingest("quickstart")
+        before = _pods(team)
+        release.upgrade(CHART)
+        team.patch("quickstart", {"suspend": False})
+        wait_for(lambda: release.leader(), "a leader of the new version")
+        team.wait_ready("quickstart")
+        assert _pods(team) == before, "pods were replaced although their workspace did not change"
+        timings.say("9  pods replaced by an upgrade", f"0 of {len(before)} (from {revision})")
+        release.uninstall()
+        assert node.kubectl("get", "crd", "sibylworkspaces.sibyl.dev", "-o", "name").stdout
+        assert team.get("swk", "quickstart")
+        assert _pods(team) == before
+        assert team.ask("quickstart", "What is a workspace?")["output"]["sources"]
+    finally:
+        release.chart = CHART
+        release.uninstall()
+        release.install()
+    team.wait_ready("quickstart")
+    assert _pods(team) == before
+
+
+def _pods(team: Team) -> dict[str, str]:
+    found = [pod for component in COMPONENTS for pod in team.pods("quickstart", component)]
+    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in found}
+
+
+def previous_chart(directory: Path) -> tuple[Path, str]:
+    """The chart as it was before the last commit that changed it, or the present one where there is only one."""
+    path = CHART.relative_to(ROOT)
+    log = _git("log", "--format=%h", "-2", "--", str(path)).decode().split()
+    if len(log) < 2:
+        return CHART, "the first chart"
+    archive = _git("archive", "--format=tar", log[1], str(path))
+    with tarfile.open(fileobj=BytesIO(archive)) as tar:
+        tar.extractall(directory / log[1], filter="data")
+    return directory / log[1] / path, log[1]
+
+
+def _git(*arguments: str) -> bytes:
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, check=True).stdout
