@@ -1,4 +1,4 @@
-"""Scenario 4: load adds pods, by the real autoscaler with the real metrics; they serve at once, and go with the load."""
+"""Scenario 4: load adds pods, by the real autoscaler and real metrics; they serve at once, and go with the load."""
 
 from __future__ import annotations
 
@@ -60,5 +60,3 @@ def seconds_to_ready(pod: Object) -> float:
 def _since(pod: Object, kind: str) -> str | None:
     conditions = pod.get("status", {}).get("conditions", [])
     return next((c["lastTransitionTime"] for c in conditions if c["type"] == kind and c["status"] == "True"), None)
-
-

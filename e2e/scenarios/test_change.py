@@ -45,7 +45,8 @@ def test_a_new_top_k_rolls_out_without_a_failed_request(team: Team, node: Node, 
         assert load.poll() is None, "the load ended before the rollout did"
     figures = k6_figures(summary)
     timings.seconds("3  top_k changed to ConfigApplied under load", took)
-    timings.say("3  k6 meanwhile", f"{figures['requests']} requests, {figures['failed']} failed, p95 {figures['p95']:.3f} s")
+    said = f"{figures['requests']} requests, {figures['failed']} failed, p95 {figures['p95']:.3f} s"
+    timings.say("3  k6 meanwhile", said)
     assert figures["failed"] == 0, figures
     assert figures["checks_failed"] == 0, figures
     assert any(name in message for message in messages for name in before), messages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 from e2e.scenarios.team import Object, Team, sample, wait_for
@@ -9,6 +10,7 @@ from e2e.scenarios.timing import Timings
 
 KINDS = "serviceaccount,configmap,secret,deployment,statefulset,service,hpa,pdb,networkpolicy"
 WITHIN = 10.0
+TOKEN = "automountServiceAccountToken"
 
 
 def test_every_deleted_child_is_back_within_ten_seconds(team: Team, timings: Timings) -> None:
@@ -46,16 +48,20 @@ def test_every_edited_child_is_put_back_within_ten_seconds(team: Team, timings: 
         ("hpa", "quickstart-runtime", {"spec": {"maxReplicas": 9}}, ("spec", "maxReplicas")),
         ("pdb", "quickstart-runtime", {"spec": {"maxUnavailable": 2}}, ("spec", "maxUnavailable")),
         ("statefulset", "quickstart-db", {"spec": {"replicas": 0}}, ("spec", "replicas")),
-        ("serviceaccount", "quickstart-runtime", {"automountServiceAccountToken": True}, ("automountServiceAccountToken",)),
-    )  # fmt: skip
+        ("serviceaccount", "quickstart-runtime", {TOKEN: True}, (TOKEN,)),
+    )
     slowest = ("", 0.0)
     for kind, name, patch, path in edits:
-        before = _at(team.get(kind, name), path)
-        team.kubectl("patch", kind, name, "--type=merge", "-p", _json(patch))
-        took = wait_for(lambda: _at(team.get(kind, name), path) == before, f"{kind}/{name} to be put back")
+        took = _edit_and_wait(team, f"{kind}/{name}", patch, path)
         slowest = max(slowest, (f"{kind}/{name}", took), key=lambda found: found[1])
     timings.say(f"2  {len(edits)} children edited, slowest put back", f"{slowest[1]:.1f} s ({slowest[0]})")
     assert slowest[1] < WITHIN, slowest
+
+
+def _edit_and_wait(team: Team, reference: str, patch: Object, path: tuple[str, ...]) -> float:
+    before = _at(team.get(reference), path)
+    team.kubectl("patch", reference, "--type=merge", "-p", json.dumps(patch))
+    return wait_for(lambda: _at(team.get(reference), path) == before, f"{reference} to be put back")
 
 
 def test_the_number_of_pods_is_left_to_the_autoscaler(team: Team) -> None:
@@ -79,9 +85,3 @@ def _at(found: Object, path: tuple[str, ...]) -> object:
         assert isinstance(place, dict)
         place = place.get(part)
     return place
-
-
-def _json(value: object) -> str:
-    import json
-
-    return json.dumps(value)

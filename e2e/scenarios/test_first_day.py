@@ -48,9 +48,11 @@ def _is_right(body: dict[str, object]) -> None:
 def _ask_from_inside(team: Team) -> dict[str, object]:
     """From another pod, by the Service's name: the runtime's image has an interpreter, and so can ask."""
     program = (
-        "import json, urllib.request as u; "
-        f"r = u.Request('http://quickstart-runtime:8000/mcp/tools/search_documents', json.dumps({{'query': {QUESTION!r}}})"
-        ".encode(), {'Content-Type': 'application/json'}); print(u.urlopen(r, timeout=20).read().decode())"
+        "import json, urllib.request as web; "
+        f"body = json.dumps({{'query': {QUESTION!r}}}).encode(); "
+        "url = 'http://quickstart-runtime:8000/mcp/tools/search_documents'; "
+        "asked = web.Request(url, body, {'Content-Type': 'application/json'}); "
+        "print(web.urlopen(asked, timeout=20).read().decode())"
     )
     pod = team.pods("quickstart")[0]
     container = pod["spec"]["containers"][0]

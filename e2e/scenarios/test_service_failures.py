@@ -1,4 +1,4 @@
-"""Scenario 6: a lost database is said with 503 and comes back by itself, with every document; a lost cache fails nobody."""
+"""Scenario 6: a lost database is a 503 and comes back by itself, with every document; a lost cache fails nobody."""
 
 from __future__ import annotations
 
@@ -81,8 +81,10 @@ def test_a_killed_cache_fails_no_request(team: Team, timings: Timings) -> None:
         before = answers.statuses[200]
         wait_for(lambda: answers.statuses[200] >= before + 40, "answers without the cache")
         back = wait_for(
-            lambda: team.condition("quickstart", "CacheReady").get("status") == "True"
-            and team.pods("quickstart", "cache")[0]["metadata"]["name"] != cache,
+            lambda: (
+                team.condition("quickstart", "CacheReady").get("status") == "True"
+                and team.pods("quickstart", "cache")[0]["metadata"]["name"] != cache
+            ),
             "the cache to be back",
         )
     timings.seconds("6  cache pod killed to CacheReady again", back)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
 
@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from sibyl_operator.api.crd import spec_schema
 from sibyl_operator.api.document_checks import ROOT, ClusterDocument, document_problems
 from sibyl_operator.api.fields import FORMS, SUBDOMAIN
+from sibyl_operator.api.images import DefaultImages
 from sibyl_operator.api.models import SibylWorkspaceSpec
 from sibyl_operator.api.reading import spec_problems
 from sibyl_operator.api.structure import UnknownField, prune
@@ -31,7 +32,8 @@ LONGEST_NAME: Final = 253
 class WorkspaceResource:
     """A valid SibylWorkspace. `raw_document` is the document as written, `document` as understood.
 
-    `unknown_fields` are fields of `spec` that this operator does not know, and therefore ignores.
+    `unknown_fields` are fields of `spec` that this operator does not know, and therefore ignores. `images` are those
+    of the operator's settings, for pods of which the spec names none.
     """
 
     namespace: str
@@ -46,6 +48,7 @@ class WorkspaceResource:
     raw_document: Mapping[str, Any]
     previous_status: Mapping[str, Any]
     unknown_fields: tuple[UnknownField, ...] = ()
+    images: DefaultImages = field(default_factory=DefaultImages)
 
 
 @dataclass(frozen=True)
@@ -61,7 +64,7 @@ class InvalidResource:
     deleting: bool = False
 
 
-def read_resource(body: Manifest) -> WorkspaceResource | InvalidResource:
+def read_resource(body: Manifest, images: DefaultImages | None = None) -> WorkspaceResource | InvalidResource:
     """Read and validate one object as the API server holds it, or as a file does (then without uid)."""
     spec_read, problems, unknown = _read_spec(body.get("spec"))
     problems = (*_name_problems(body), *problems)
@@ -70,7 +73,7 @@ def read_resource(body: Manifest) -> WorkspaceResource | InvalidResource:
         if isinstance(document, Workspace):
             problems += document_problems(ClusterDocument(spec_read, spec_read.workspace, document))
             if not problems:
-                return _valid(body, spec_read, document, unknown)
+                return _valid(body, spec_read, document, unknown, images or DefaultImages())
         else:
             problems += document
     return _invalid(body, problems)
@@ -121,7 +124,11 @@ def _seen_from_the_resource(problem: Problem) -> Problem:
 
 
 def _valid(
-    body: Manifest, spec: SibylWorkspaceSpec, document: Workspace, unknown: tuple[UnknownField, ...]
+    body: Manifest,
+    spec: SibylWorkspaceSpec,
+    document: Workspace,
+    unknown: tuple[UnknownField, ...],
+    images: DefaultImages,
 ) -> WorkspaceResource:
     metadata = _metadata(body)
     return WorkspaceResource(
@@ -132,6 +139,7 @@ def _valid(
         document=document,
         raw_document=spec.workspace,
         unknown_fields=unknown,
+        images=images,
     )
 
 

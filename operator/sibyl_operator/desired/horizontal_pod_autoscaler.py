@@ -34,10 +34,15 @@ def horizontal_pod_autoscaler(resource: WorkspaceResource, names: Names) -> dict
 
 def _behavior(bounds: Autoscaling) -> dict[str, Any]:
     """What the workspace says of the pace; empty where it says nothing, so that Kubernetes' own defaults hold."""
-    if bounds.behavior is None:
-        return {}
-    said = bounds.behavior.model_dump(exclude_none=True, exclude_defaults=True)
-    return {"behavior": said} if said else {}
+    said = {} if bounds.behavior is None else bounds.behavior.model_dump(mode="json", exclude_none=True)
+    directions = {name: _said(direction) for name, direction in said.items()}
+    found = {name: direction for name, direction in directions.items() if direction}
+    return {"behavior": found} if found else {}
+
+
+def _said(direction: dict[str, Any]) -> dict[str, Any]:
+    """The direction without an empty list of policies, which Kubernetes refuses."""
+    return {name: value for name, value in direction.items() if value != []}
 
 
 def _utilization(resource: str, percent: int) -> dict[str, Any]:

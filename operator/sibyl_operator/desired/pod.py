@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sibyl_operator import __version__
 from sibyl_operator.api.document_checks import DATABASE_URL, REDIS_URL
 from sibyl_operator.api.models import EnvironmentVariable, Resources, RuntimeSpec
 from sibyl_operator.api.resource import WorkspaceResource
@@ -16,7 +15,6 @@ from sibyl_operator.desired.names import CONFIG_HASH, SECRETS_HASH, Names
 from sibyl_operator.desired.secrets import secrets_hash
 from sibyl_operator.observed import SecretFacts
 
-RUNTIME_IMAGE: Final = f"sibyl-runtime:{__version__}"
 CONTAINER: Final = "runtime"
 USER: Final = 65532
 CONFIG_DIRECTORY: Final = "/etc/sibyl"
@@ -89,7 +87,7 @@ def _container(resource: WorkspaceResource) -> dict[str, Any]:
     runtime = resource.spec.runtime
     return {
         "name": CONTAINER,
-        "image": runtime.image or RUNTIME_IMAGE,
+        "image": runtime.image or resource.images.runtime,
         "imagePullPolicy": runtime.image_pull_policy,
         "command": ["sibyl", "serve", "--file", f"{CONFIG_DIRECTORY}/{DOCUMENT_KEY}"],
         "env": _environment(resource, runtime),
@@ -99,7 +97,7 @@ def _container(resource: WorkspaceResource) -> dict[str, Any]:
         ],
         # Two minutes to load the model; then liveness, which asks nothing of database or model, so that an outage of
         # theirs never restarts a pod; and readiness, which takes the pod out of the Service while it cannot answer.
-        "startupProbe": _probe("/health/live", period=2, failures=60),
+        "startupProbe": _probe("/health/live", period=1, failures=120),
         "livenessProbe": _probe("/health/live", period=10, failures=3),
         "readinessProbe": _probe("/health/ready", period=5, failures=2),
         # What the runtime says when it cannot start is then in the pod's status, and from there in the workspace's.

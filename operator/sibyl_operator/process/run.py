@@ -79,7 +79,9 @@ def assemble(
     queue: WorkQueue[Key] = WorkQueue(on_wait=metrics.waited, on_retry=metrics.retried)
     metrics.watch_depth(lambda: len(queue))
     triggers = Triggers(queue, cache, metrics)
-    engine = Reconciler(api, observer, metrics, cache=cache, clock=clock, intervals=settings.intervals)
+    engine = Reconciler(
+        api, observer, metrics, cache=cache, clock=clock, intervals=settings.intervals, images=settings.images
+    )
 
     def on_event(event: str | None, manifest: Manifest) -> None:
         loop.call_soon_threadsafe(triggers.event, event, manifest)

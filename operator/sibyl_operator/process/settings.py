@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final
 
+from sibyl_operator.api.fields import FORMS, IMAGE
+from sibyl_operator.api.images import PUBLIC_CACHE, PUBLIC_DATABASE, PUBLIC_RUNTIME, DefaultImages
 from sibyl_operator.kube.config import own_namespace
 from sibyl_operator.reconcile.intervals import Intervals
 
@@ -62,6 +64,17 @@ class Settings:
     reconcile_deadline: float = Intervals.deadline
     kpi_window: float = 300.0
     """The indicators of a workspace cover so much of the past."""
+    runtime_image: str = PUBLIC_RUNTIME
+    """Image of runtime pods whose workspace names none."""
+    database_image: str = PUBLIC_DATABASE
+    """Image of Builtin databases whose workspace names none."""
+    cache_image: str = PUBLIC_CACHE
+    """Image of Builtin caches whose workspace names none."""
+
+    @property
+    def images(self) -> DefaultImages:
+        """The images of the engine."""
+        return DefaultImages(runtime=self.runtime_image, database=self.database_image, cache=self.cache_image)
 
     @property
     def intervals(self) -> Intervals:
@@ -109,6 +122,8 @@ def checked(settings: Settings) -> Settings:
         _require(value > 0, f"{name}_interval", value, "a number above 0")
     least = 2 * settings.scrape_interval
     _require(settings.kpi_window >= least, "kpi_window", settings.kpi_window, f"{least:g} or more: two scrapes")
+    for name in ("runtime_image", "database_image", "cache_image"):
+        _require(bool(re.match(IMAGE, getattr(settings, name))), name, getattr(settings, name), FORMS[IMAGE])
     _require(1 <= settings.workers <= 256, "workers", settings.workers, "1 to 256")
     _require(0 <= settings.http_port <= 65535, "http_port", settings.http_port, "0 to 65535")
     _require(settings.log_level in LOG_LEVELS, "log_level", settings.log_level, ", ".join(LOG_LEVELS))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from sibyl_operator.api.conditions import conditions, invalid_conditions
 from sibyl_operator.api.group import KIND
+from sibyl_operator.api.images import DefaultImages
 from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read_resource
 from sibyl_operator.api.status import invalid_status, status
 from sibyl_operator.desired import config_hash, desired, names_of
@@ -64,6 +65,7 @@ class Reconciler:
         cache: ChildCache | None = None,
         clock: Clock | None = None,
         intervals: Intervals | None = None,
+        images: DefaultImages | None = None,
     ) -> None:
         self._api = api
         self._observer = observer
@@ -71,6 +73,7 @@ class Reconciler:
         self._cache = ChildCache() if cache is None else cache
         self._clock = clock or SystemClock()
         self._intervals = intervals or Intervals()
+        self._images = images or DefaultImages()
         self._children = Children(api, self._cache, telemetry)
         self._reporter = Reporter(api, telemetry)
 
@@ -79,7 +82,7 @@ class Reconciler:
         body = await self._api.get(KIND, *key)
         if body is None or "deletionTimestamp" in body["metadata"]:
             return self._forget(key)
-        resource = read_resource(body)
+        resource = read_resource(body, self._images)
         if isinstance(resource, InvalidResource):
             return await self._refuse(key, body, resource)
         return await self._converge(key, body, resource)

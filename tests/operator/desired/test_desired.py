@@ -52,12 +52,19 @@ def test_the_number_of_pods_is_never_sent_while_the_autoscaler_decides_it() -> N
 
 def test_the_autoscaler_has_the_guides_defaults() -> None:
     spec = child("HorizontalPodAutoscaler", runtime={})["spec"]
+    assert "behavior" not in spec
     assert (spec["minReplicas"], spec["maxReplicas"]) == (3, 20)
     assert spec["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "docs-runtime"}
     assert [(m["resource"]["name"], m["resource"]["target"]) for m in spec["metrics"]] == [
         ("cpu", {"type": "Utilization", "averageUtilization": 70}),
         ("memory", {"type": "Utilization", "averageUtilization": 80}),
     ]
+
+
+def test_the_autoscaler_follows_the_load_at_the_pace_of_the_workspace() -> None:
+    pace = {"scaleUp": {"policies": [{"type": "Pods", "value": 4, "periodSeconds": 60}]}, "scaleDown": {}}
+    spec = child("HorizontalPodAutoscaler", runtime={"autoscaling": {"behavior": pace}})["spec"]
+    assert spec["behavior"] == {"scaleUp": pace["scaleUp"]}
 
 
 def test_the_disruption_budget_gives_one_pod_at_a_time() -> None:
@@ -117,6 +124,8 @@ OTHER_LEAVES = [path for path in FULL_LEAVES if path[0] != "workspace"]
 
 # Values that only some words may replace, and leaves that can only change together with another.
 REPLACED: dict[Path, Any] = {
+    ("runtime", "autoscaling", "behavior", "scaleDown", "policies", 0, "type"): "Pods",
+    ("runtime", "autoscaling", "behavior", "scaleDown", "selectPolicy"): "Disabled",
     ("runtime", "autoscaling", "behavior", "scaleUp", "policies", 0, "type"): "Percent",
     ("runtime", "autoscaling", "behavior", "scaleUp", "selectPolicy"): "Max",
     ("runtime", "imagePullPolicy"): "Never",

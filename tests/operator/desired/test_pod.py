@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
+from sibyl_operator.api.images import PUBLIC_RUNTIME, DefaultImages
+from sibyl_operator.api.resource import WorkspaceResource, read_resource
 from sibyl_operator.desired import config_hash, names_of
 from sibyl_operator.desired.deployment import deployment
-from sibyl_operator.desired.pod import LAME_DUCK_SECONDS, RUNTIME_IMAGE, pod_template
+from sibyl_operator.desired.pod import LAME_DUCK_SECONDS, pod_template
 from tests.operator.api.facts import body, full_body, resource, secrets, valid
 
 
@@ -61,11 +63,18 @@ def test_everything_that_is_written_to_is_a_volume() -> None:
 
 def test_the_runtime_serves_the_file_of_the_config_map() -> None:
     assert container()["command"] == ["sibyl", "serve", "--file", "/etc/sibyl/workspace.yaml"]
-    assert container()["image"] == RUNTIME_IMAGE
+    assert container()["image"] == PUBLIC_RUNTIME
     assert container(runtime={"image": "example.com/sibyl:2", "imagePullPolicy": "Never"}).items() >= {
         ("image", "example.com/sibyl:2"),
         ("imagePullPolicy", "Never"),
     }
+
+
+def test_an_image_that_the_workspace_does_not_name_is_that_of_the_operators_settings() -> None:
+    found = read_resource(body(), DefaultImages(runtime="mirror.example.com/sibyl:1"))
+    assert isinstance(found, WorkspaceResource)
+    template = pod_template(found, names_of(found), {})
+    assert template["spec"]["containers"][0]["image"] == "mirror.example.com/sibyl:1"
 
 
 def test_the_address_that_the_runtime_listens_on_is_left_to_the_document() -> None:

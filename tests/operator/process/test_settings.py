@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sibyl_operator.api.images import DefaultImages
 from sibyl_operator.process.settings import Settings, SettingsError, checked
 
 VALID: list[tuple[dict[str, str], dict[str, Any]]] = [
@@ -16,6 +17,9 @@ VALID: list[tuple[dict[str, str], dict[str, Any]]] = [
     ({"SIBYL_OPERATOR_KUBECONFIG": "/a"}, {"kubeconfig": "/a"}),
     ({"SIBYL_OPERATOR_LEASE_NAMESPACE": "ops", "SIBYL_OPERATOR_HTTP_PORT": "0"}, {"lease_namespace": "ops"}),
     ({"SIBYL_OPERATOR_LOG_LEVEL": ""}, {"log_level": "INFO"}),
+    ({"SIBYL_OPERATOR_RUNTIME_IMAGE": "mirror/sibyl:1"}, {"images": DefaultImages(runtime="mirror/sibyl:1")}),
+    ({"SIBYL_OPERATOR_DATABASE_IMAGE": "mirror/pg:18"}, {"images": DefaultImages(database="mirror/pg:18")}),
+    ({"SIBYL_OPERATOR_CACHE_IMAGE": "mirror/redis:8"}, {"images": DefaultImages(cache="mirror/redis:8")}),
     ({"PATH": "/bin", "SIBYL_DATA_DIR": "/x"}, {}),
 ]
 
@@ -29,6 +33,7 @@ INVALID: list[tuple[dict[str, str], str]] = [
     ({"SIBYL_OPERATOR_LEADER_ELECT": "maybe"}, "SIBYL_OPERATOR_LEADER_ELECT: found 'maybe', allowed: true, false"),
     ({"SIBYL_OPERATOR_LOG_LEVEL": "LOUD"}, "SIBYL_OPERATOR_LOG_LEVEL: found 'LOUD', allowed: DEBUG, INFO"),
     ({"SIBYL_OPERATOR_LOG_FORMAT": "xml"}, "SIBYL_OPERATOR_LOG_FORMAT: found 'xml', allowed: json, text"),
+    ({"SIBYL_OPERATOR_RUNTIME_IMAGE": "a b"}, "SIBYL_OPERATOR_RUNTIME_IMAGE: found 'a b', allowed: an image reference"),
     ({"SIBYL_OPERATOR_HTTP_PORT": "65536"}, "SIBYL_OPERATOR_HTTP_PORT: found 65536, allowed: 0 to 65535"),
     ({"SIBYL_OPERATOR_NAMESPACES": "a,B*"}, r"SIBYL_OPERATOR_NAMESPACES: found 'B\*', allowed: names of namespaces"),
     ({"SIBYL_OPERATOR_LEASE_DURATION": "10"}, r"lease_duration \(10\) must be longer than renew_deadline \(10\)"),
