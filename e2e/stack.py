@@ -98,6 +98,14 @@ def database_secret(name: str, dsn: str) -> str:
     return yaml.safe_dump(body)
 
 
+def with_external_database(path: Path, secret: str) -> str:
+    """The SibylWorkspace in a file, with a database behind a Secret: where pods are processes, none can be Builtin."""
+    documents = yaml.safe_load_all(path.read_text())
+    resource = next(d for d in documents if d and d["kind"] == "SibylWorkspace")
+    resource["spec"]["database"] = {"provider": "External", "external": {"secretRef": {"name": secret}}}
+    return yaml.safe_dump(resource, sort_keys=False)
+
+
 def workspace_name(path: Path) -> str:
     """The name of the SibylWorkspace in a file."""
     documents = yaml.safe_load_all(path.read_text())

@@ -18,7 +18,9 @@ INTERRUPTED = 130
 
 def main() -> int:
     """Play both acts; the exit code."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Also where a script that started it in the background had it ignore Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
     begin = time.monotonic()
     try:
         with tempfile.TemporaryDirectory(prefix="sibyl-demo-", ignore_cleanup_errors=True) as directory:

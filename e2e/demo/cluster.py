@@ -13,10 +13,11 @@ from e2e.cluster.waiting import wait_until
 from e2e.demo import screen
 from e2e.demo.laptop import QUESTIONS, ask
 from e2e.programs import ROOT
-from e2e.stack import Stack, database_secret, running_stack, workspace_name
+from e2e.stack import Stack, database_secret, running_stack, with_external_database, workspace_name
 from sibyl_runtime.store.embedded import EmbeddedPostgres
 
 NAMESPACE = "sibyl-demo"
+DATABASE_SECRET = "docs-database"
 
 
 def play(workspace: Path, postgres: EmbeddedPostgres) -> None:
@@ -41,11 +42,11 @@ def play(workspace: Path, postgres: EmbeddedPostgres) -> None:
 
 
 def _apply(stack: Stack, workspace: Path, name: str, dsn: str) -> None:
-    resource = yaml.safe_load(workspace.read_text())
-    secret = resource["spec"]["database"]["external"]["secretRef"]["name"]
-    stack.kubectl("apply", "-f", "-", input=database_secret(secret, dsn))
+    stack.kubectl("apply", "-f", "-", input=database_secret(DATABASE_SECRET, dsn))
     begin = time.monotonic()
-    screen.shell(f"kubectl apply -f {workspace.relative_to(ROOT)}", stack.kubectl("apply", "-f", str(workspace)).stdout)
+    applied = stack.kubectl("apply", "-f", "-", input=with_external_database(workspace, DATABASE_SECRET))
+    screen.shell(f"kubectl apply -f {workspace.relative_to(ROOT)}", applied.stdout)
+    screen.fact("database", "External, that of act one: pods are processes here, and a Builtin one needs containers")
     stack.cluster.wait(f"swk/{name}", for_="condition=Ready", namespace=stack.namespace, timeout=90)
     screen.fact("Ready", f"{time.monotonic() - begin:.1f} s after the apply")
     kinds = "serviceaccount,configmap,deployment,service,hpa,pdb,pod"

@@ -13,18 +13,26 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 
 from e2e.cluster.audit import describe, user_of, writes
 from e2e.cluster.control_plane import ControlPlane
 from e2e.cluster.waiting import wait_until
 from e2e.programs import PROGRAMS, ROOT
-from e2e.stack import OPERATOR, OPERATOR_NAMESPACE, Stack, database_secret, running_stack, workspace_name
+from e2e.stack import (
+    OPERATOR,
+    OPERATOR_NAMESPACE,
+    Stack,
+    database_secret,
+    running_stack,
+    with_external_database,
+    workspace_name,
+)
 from tests.support.cranfield import judgements, missing, questions, write_json_lines
 from tests.support.postgres import PostgresServer
 
 QUICKSTART = ROOT / "manifests" / "samples" / "quickstart.yaml"
 NAME = workspace_name(QUICKSTART)
+SECRET = "docs-database"
 USER = f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR}"
 SETTINGS = {"scrape_interval": "1", "waiting_interval": "0.5", "kpi_window": "15"}
 
@@ -42,8 +50,8 @@ def stack(control_plane: ControlPlane, postgres: PostgresServer) -> Iterator[Sta
     if not isinstance(control_plane, ControlPlane):
         pytest.skip("NOT RUN: needs a control plane of our own, and USE_EXISTING_CLUSTER is set")
     with running_stack(control_plane, "loop", **SETTINGS) as running:
-        running.kubectl("apply", "-f", "-", input=database_secret(_secret_name(), postgres.create_database()))
-        running.kubectl("apply", "-f", str(QUICKSTART))
+        running.kubectl("apply", "-f", "-", input=database_secret(SECRET, postgres.create_database()))
+        running.kubectl("apply", "-f", "-", input=with_external_database(QUICKSTART, SECRET))
         try:
             control_plane.wait(f"swk/{NAME}", for_="condition=Ready", namespace="loop", timeout=60)
         except Exception:
@@ -51,11 +59,6 @@ def stack(control_plane: ControlPlane, postgres: PostgresServer) -> Iterator[Sta
             raise
         yield running
         running.kubectl("delete", "swk", NAME)
-
-
-def _secret_name() -> str:
-    resource = yaml.safe_load(QUICKSTART.read_text())
-    return str(resource["spec"]["database"]["external"]["secretRef"]["name"])
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +70,7 @@ def corpus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
     write_json_lines(directory / "cranfield.jsonl")
     config = stack.get("configmap", f"{NAME}-config")["data"]["workspace.yaml"]
     (directory / "workspace.yaml").write_text(config)
-    secret = stack.get("secret", _secret_name())["data"]["dsn"]
+    secret = stack.get("secret", SECRET)["data"]["dsn"]
     report = _ingest(directory, base64.b64decode(secret).decode())
     assert report["documents"] == 1398  # two of the 1,400 have no text
     return report
