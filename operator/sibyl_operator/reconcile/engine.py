@@ -28,6 +28,7 @@ from sibyl_operator.reconcile.outcome import Outcome, Result
 from sibyl_operator.reconcile.ownership import owned_by
 from sibyl_operator.reconcile.report import Reporter
 from sibyl_operator.reconcile.telemetry import Telemetry
+from sibyl_runtime.workspace import Kpi
 
 
 class Observer(Protocol):
@@ -41,8 +42,8 @@ class Observer(Protocol):
         """What the pods say of themselves; never raises for one that fails."""
         ...
 
-    def kpis(self, namespace: str, name: str) -> KpiFacts | None:
-        """The indicators as of the last `pods`."""
+    def kpis(self, namespace: str, name: str, kpis: Sequence[Kpi]) -> KpiFacts | None:
+        """The indicators as of the last `pods`, and the document's own `kpis` against their targets."""
         ...
 
     def forget(self, namespace: str, name: str) -> None:
@@ -122,7 +123,7 @@ class Reconciler:
             apply_errors=written.errors,
             database=database,
             pods=answers,
-            kpis=self._observer.kpis(*key),
+            kpis=self._observer.kpis(*key, resource.document.kpis),
             config_hash=config_hash(resource),
         )
 

@@ -66,7 +66,7 @@ async def test_a_pod_is_asked_what_it_loaded_and_what_it_counted() -> None:
         await observer.pods("ns", "docs", [pod(port)])
         now[0] += 10
         (facts,) = await observer.pods("ns", "docs", [pod(port)])
-        kpis = observer.kpis("ns", "docs")
+        kpis = observer.kpis("ns", "docs", ())
     assert (facts.loaded_hash, facts.template_hash, facts.ready, facts.error) == ("v1-abc", "v1-new", True, None)
     assert kpis is not None
     assert (kpis.requests_per_second, kpis.pods_scraped, kpis.pods_expected) == (3.0, 1, 1)

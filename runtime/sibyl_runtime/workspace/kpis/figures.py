@@ -46,7 +46,7 @@ COUNTERS: Final[Mapping[str, bool]] = {
     "sibyl_tokens_used_total": LOWER,
 }
 SERIES: Final = frozenset({*(f"{name}_bucket" for name in DURATIONS), *COUNTERS, UNPRICED})
-"""The samples that the figures are computed from."""
+"""All samples that figures are computed from."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +143,25 @@ class Indicator:
     window: float
     target: float
     higher_is_better: bool
+
+    @property
+    def is_share(self) -> bool:
+        """True for a part of a whole, between 0 and 1."""
+        return isinstance(self.measure, Ratio) and self.measure.bounded
+
+    @property
+    def series(self) -> frozenset[str]:
+        """The samples that it is computed from; none for what is not counted."""
+        match self.measure:
+            case Percentile(histogram):
+                return frozenset({f"{histogram}_bucket"})
+            case Rate(counter) | Growth(counter):
+                return frozenset({counter})
+            case Ratio(part, whole, unknown=unknown):
+                counts = (part, *whole, *((unknown,) if unknown else ()))
+                return frozenset(count.counter for count in counts)
+            case Utilisation():
+                return frozenset()
 
 
 class Unmeasurable(ValueError):
