@@ -76,6 +76,7 @@ class FakeObserver:
     database_facts: DatabaseFacts = HEALTHY_DATABASE
     kpi_facts: KpiFacts | None = None
     dsns: list[str] = field(default_factory=list)
+    kpis_asked: Sequence[Kpi] = ()
     forgotten: list[Key] = field(default_factory=list)
 
     async def database(self, namespace: str, name: str, dsn: str) -> DatabaseFacts:
@@ -86,6 +87,7 @@ class FakeObserver:
         return tuple(_facts(pod) for pod in pods)
 
     def kpis(self, namespace: str, name: str, kpis: Sequence[Kpi]) -> KpiFacts | None:
+        self.kpis_asked = kpis
         return self.kpi_facts
 
     def forget(self, namespace: str, name: str) -> None:

@@ -101,7 +101,10 @@ class Observer:
         return facts
 
     def kpis(self, namespace: str, name: str, kpis: Sequence[Kpi]) -> KpiFacts | None:
-        """The indicators as of the last `pods`, with those of the document; None before anything could be measured."""
+        """The indicators as of the last `pods`, and `kpis` of the document over windows of their own.
+
+        To be asked after each `pods`. None before anything could be measured.
+        """
         memory = self._of(namespace, name)
         found = memory.window.indicators(pods_scraped=memory.scraped, pods_expected=memory.expected)
         if memory.latest is None:
