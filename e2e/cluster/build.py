@@ -39,9 +39,7 @@ def build_programs(go: Path, group: Group, target: Path, progress: Progress) -> 
     progress(f"built {group.title} in {_duration(time.monotonic() - started)}: {target}")
 
 
-def _build(
-    go: Path, module: Path, program: Program, programs: Path, started: float
-) -> Generator[float, None, None]:
+def _build(go: Path, module: Path, program: Program, programs: Path, started: float) -> Generator[float, None, None]:
     """Build one program; yields, once a second, the seconds since `started`."""
     log = programs.parent / f"{program.name}.log"
     environment = {**os.environ, **BUILD_ENVIRONMENT, "GOBIN": str(programs)}

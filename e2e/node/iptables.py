@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
+from itertools import pairwise
 
 _PREFIXES = ("KUBE-", "CNI-")
 
@@ -43,7 +44,7 @@ def _table_removal(saved: str, table: str, ours: list[str]) -> Iterator[str]:
 
 
 def _target(words: list[str]) -> str | None:
-    for option, value in zip(words, words[1:], strict=False):
+    for option, value in pairwise(words):
         if option in ("-j", "-g"):
             return value
     return None

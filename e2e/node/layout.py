@@ -16,9 +16,7 @@ POD_RANGE = "10.244.77.0/24"
 ADDRESS = "10.244.77.1"
 KUBELET_PORT = 10250
 TINY_IMAGE = "localhost/sibyl-node/tiny:1"
-TINY = Group(
-    "the sandbox image's program", (Program("tiny", ".", 15),), module=Path(__file__).with_name("tiny")
-)
+TINY = Group("the sandbox image's program", (Program("tiny", ".", 15),), module=Path(__file__).with_name("tiny"))
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,9 @@ class Package:
 NODE_PACKAGES = (
     Package("containerd", ("containerd", "containerd-shim-runc-v2", "ctr")),
     Package("runc", ("runc",)),
-    Package("containernetworking-plugins", tuple(f"{CNI_PROGRAMS}/{name}" for name in ("bridge", "host-local", "portmap"))),
+    Package(
+        "containernetworking-plugins", tuple(f"{CNI_PROGRAMS}/{name}" for name in ("bridge", "host-local", "portmap"))
+    ),
     Package("iptables", ("iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore")),
     Package("conntrack", ("conntrack",)),
     Package("iproute2", ("ip",)),
@@ -70,7 +72,9 @@ def missing_requirements(facts: Facts) -> list[str]:
         return [f"the system is {facts.system}; a kubelet needs Linux: use a virtual machine with Debian 12"]
     found = []
     if not facts.root:
-        found.append("not root; containers, mounts and iptables need it: run this as root, on a machine that may change")
+        found.append(
+            "not root; containers, mounts and iptables need it: run this as root, on a machine that may change"
+        )
     if not facts.cgroups:
         found.append("no cgroups below /sys/fs/cgroup; mount them, or leave the container that hides them")
     if not facts.settings_writable:
@@ -87,33 +91,38 @@ def missing_requirements(facts: Facts) -> list[str]:
     return found
 
 
-def ensure_requirements(packages: Sequence[Package] = NODE_PACKAGES, progress: Callable[[str], None] = print) -> None:
+def ensure_requirements(
+    packages: Sequence[Package] = NODE_PACKAGES,
+    *,
+    progress: Callable[[str], None] = print,
+    traces_are_ours: bool = False,
+) -> None:
     """Install missing packages where this is Debian and we are root. Raises RequirementsError for what stays missing.
 
-    The node's own traces must have been cleaned before: they look like another node's.
+    `traces_are_ours`: what looks like another node on the machine is one of ours that is yet to be cleaned.
     """
-    facts = observe(packages)
+    facts = observe(packages, traces_are_ours=traces_are_ours)
     if facts.absent and facts.debian and facts.root:
         names = [package.name for package in facts.absent]
         progress(f"installing the Debian packages {' '.join(names)}")
         _install(names)
-        facts = observe(packages)
+        facts = observe(packages, traces_are_ours=traces_are_ours)
     missing = missing_requirements(facts)
     if missing:
         raise RequirementsError("the real node cannot run here:\n" + "\n".join(f"  - {line}" for line in missing))
 
 
-def observe(packages: Sequence[Package]) -> Facts:
+def observe(packages: Sequence[Package], *, traces_are_ours: bool = False) -> Facts:
     """Look at this machine."""
     linux = platform.system() == "Linux"
     return Facts(
         system=platform.system(),
         root=os.geteuid() == 0,
         cgroups=linux and " /sys/fs/cgroup" in _MOUNTED.read_text(),
-        settings_writable=linux and os.access("/proc/sys/net/ipv4/ip_forward", os.W_OK) and not _read_only("/proc/sys"),
+        settings_writable=linux and not _read_only("/proc/sys"),
         overlay=linux and "overlay" in Path("/proc/filesystems").read_text(),
         absent=tuple(package for package in packages if not all(map(_is_there, package.programs))),
-        foreign=tuple(_foreign()) if linux else (),
+        foreign=tuple(_foreign()) if linux and not traces_are_ours else (),
         debian=Path("/etc/debian_version").exists() and shutil.which("apt-get") is not None,
     )
 

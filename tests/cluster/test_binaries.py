@@ -32,8 +32,8 @@ case "$BEHAVIOUR" in
     fail) echo "module proxy unreachable"; exit 1 ;;
 esac
 if [ "$1" = install ]; then
-    program="${4##*/}"
-    set -- -o "$GOBIN/${program%%@*}"
+    program=$(basename "$4")
+    set -- -o "$GOBIN/$(echo "$program" | cut -d@ -f1)"
 fi
 while [ "$1" != -o ]; do shift; done
 echo program > "$2" && chmod 755 "$2"
