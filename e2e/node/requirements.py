@@ -39,8 +39,7 @@ NODE_PACKAGES = (
     Package("iptables", ("iptables-save", "iptables-restore", "ip6tables-save", "ip6tables-restore")),
     Package("conntrack", ("conntrack",)),
     Package("iproute2", ("ip",)),
-    Package("mount", ("mount", "umount", "losetup")),
-    Package("e2fsprogs", ("mkfs.ext4", "resize2fs")),
+    Package("mount", ("mount", "umount")),
 )
 IMAGE_PACKAGES = (
     Package("debootstrap", ("debootstrap",)),

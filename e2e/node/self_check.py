@@ -43,7 +43,7 @@ def check_node(node: Node, out: Callable[[str], None] = print) -> int:
             step(node)
         except (ClusterError, AssertionError, httpx.HTTPError) as error:
             out(f"FAILED {title}: {error or type(error).__name__}")
-            out(node.kubectl("get", "pods,pvc,events", "--namespace", NAMESPACE, "-o", "wide", check=False).stdout)
+            out(node.kubectl("get", "pods,pvc,events", "--namespace", NAMESPACE, check=False).stdout)
             return 1
         out(f"ok {time.monotonic() - started:5.1f} s  {title}")
     return 0

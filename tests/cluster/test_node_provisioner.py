@@ -74,5 +74,5 @@ def test_exactly_one_class_is_the_default() -> None:
 
 def test_sizes_are_quantities_and_have_a_least() -> None:
     assert size_in_bytes("64Mi") == 64 * 2**20
-    with pytest.raises(ClusterError, match="a volume of 1Mi is too small for a filesystem: ask for 4Mi or more"):
-        size_in_bytes("1Mi")
+    with pytest.raises(ClusterError, match="a volume of 1Ki is too small for a filesystem: ask for 1Mi or more"):
+        size_in_bytes("1Ki")
