@@ -12,6 +12,7 @@ from e2e.cluster.errors import ClusterError
 from e2e.node.cleaning import clean
 from e2e.node.layout import NodeLayout
 from e2e.node.node import Node, running_node, take_lock
+from e2e.node.recovery_check import check_recovery
 from e2e.node.self_check import check_node
 
 
@@ -22,6 +23,8 @@ def main() -> int:
     try:
         if options.clean:
             return _clean()
+        if options.check_recovery:
+            return check_recovery()
         return _serve(check=options.check)
     except ClusterError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -35,6 +38,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m e2e.node", description=__doc__)
     choice = parser.add_mutually_exclusive_group()
     choice.add_argument("--check", action="store_true", help="start it, prove with small pods that it works, end it")
+    choice.add_argument("--check-recovery", action="store_true", help="kill one with -9, start another, compare")
     choice.add_argument("--clean", action="store_true", help="put the machine back after a node that was killed")
     return parser.parse_args()
 

@@ -35,7 +35,6 @@ _LIMIT = 16 * 2**20
 
 def check_node(node: Node, out: Callable[[str], None] = print) -> int:
     """Run every step; 0 where all held, 1 at the first that did not, which is printed with its reason."""
-    node.apply(json.dumps(_namespace()))
     for step in STEPS:
         title = (step.__doc__ or "").partition(".")[0]
         started = time.monotonic()
@@ -49,9 +48,10 @@ def check_node(node: Node, out: Callable[[str], None] = print) -> int:
     return 0
 
 
-def deployment_is_ready(node: Node) -> None:
+def start_pods(node: Node) -> None:
     """A Deployment of restricted pods with probes becomes available."""
-    node.apply(json.dumps(_list(_deployment("web", "serve", replicas=2, port=8080), _service("web"))))
+    web = _deployment("web", "serve", replicas=2, port=8080)
+    node.apply(json.dumps(_list(_namespace(), web, _service("web"))))
     node.wait("deployment/web", for_="condition=Available", namespace=NAMESPACE)
 
 
@@ -131,7 +131,7 @@ def deletion_removes_volumes(node: Node) -> None:
 
 
 STEPS = (
-    deployment_is_ready,
+    start_pods,
     service_answers_this_machine,
     service_answers_pods,
     logs_are_there,
