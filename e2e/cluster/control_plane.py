@@ -50,17 +50,19 @@ class ControlPlane(Cluster):
         progress: Progress | None = None,
         binaries: Path | None = None,
         node_address: str | None = None,
+        parent: Path | None = None,
     ) -> None:
         """`binaries` names a directory of programs; by default `ensure_binaries(progress)` finds or builds them.
 
         With a `node_address`, one of this machine's that pods can reach, the API server listens there and speaks to
-        kubelets; without one it is on loopback, and there are no endpoints.
+        kubelets; without one it is on loopback, and there are no endpoints. `parent` is where its directory is made.
         """
         super().__init__()
         self._scheduler = scheduler
         self._progress = progress
         self._binaries = binaries
         self._node_address = node_address
+        self._parent = parent
         self._authority: CertificateAuthority | None = None
         self._children: list[Child] = []
 
@@ -130,7 +132,7 @@ class ControlPlane(Cluster):
         return self._binaries
 
     def _start_once(self, binaries: Path) -> None:
-        self._work = WorkDirectory("control-plane")
+        self._work = WorkDirectory("control-plane", self._parent)
         authority = self._authority = CertificateAuthority(self._work.path)
         layout = _layout(self._work.path, authority, self._node_address)
         layout.audit_policy.write_text(POLICY)

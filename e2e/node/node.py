@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -62,7 +63,9 @@ class Node(Cluster):
         self._lock: IO[str] | None = None
         self._state: State | None = None
         self._programs = Programs(self.layout, self._started)
-        self._control_plane = ControlPlane(scheduler=True, progress=progress, node_address=ADDRESS)
+        self._control_plane = ControlPlane(
+            scheduler=True, progress=progress, node_address=ADDRESS, parent=self.layout.root
+        )
 
     def start(self) -> None:
         """Start everything; returns when pods can run, names resolve and the metrics API answers.
@@ -135,6 +138,20 @@ class Node(Cluster):
         """The log of each program, by name: containerd, kubelet, kube-apiserver and so on."""
         found = [*self.layout.logs.glob("*.log"), *self.directory.glob("kube-*.log"), *self.directory.glob("etcd.log")]
         return {path.stem: path for path in sorted(found)}
+
+    def save_logs(self, directory: Path) -> None:
+        """Copy what is needed to understand a failure: programs' and containers' logs, all objects, the events.
+
+        The node's own copies go with it, so this is called before its end.
+        """
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, path in self.logs.items():
+            shutil.copyfile(path, directory / f"{name}.log")
+        shutil.copytree(self.layout.pod_logs, directory / "pods", dirs_exist_ok=True)
+        views = {"events": ["events", "--sort-by=.lastTimestamp"], "objects": ["all,pvc,pv,configmap", "-o", "yaml"]}
+        for name, view in views.items():
+            done = self.kubectl("get", "--all-namespaces", *view, check=False)
+            (directory / f"{name}.txt").write_text(done.stdout + done.stderr)
 
     def audit_events(self, start: int = 0) -> Iterator[AuditEvent]:
         """See Cluster.audit_events."""

@@ -1,5 +1,6 @@
-"""What a machine must have for a real node, what of it is missing, and how to get it.
+"""What a machine must have for the e2e tier, what of it is missing, and how to get it.
 
+`python -m e2e.node.requirements` installs it where it may, and exits with 1 where something stays missing.
 `missing_requirements` judges facts and does nothing; `ensure_requirements` looks, installs Debian packages where it
 may, and looks again.
 """
@@ -10,6 +11,7 @@ import os
 import platform
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from pathlib import Path
 from e2e.cluster.errors import ClusterError
 from e2e.node import machine
 from e2e.node.configs import CNI_PROGRAMS
+from e2e.node.layout import NodeLayout
 
 _MOUNTED = Path("/proc/self/mounts")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -41,9 +44,10 @@ NODE_PACKAGES = (
     Package("iproute2", ("ip",)),
     Package("mount", ("mount", "umount")),
 )
-IMAGE_PACKAGES = (
-    Package("debootstrap", ("debootstrap",)),
+E2E_PACKAGES = (
+    *NODE_PACKAGES,
     Package("buildah", ("buildah",)),
+    Package("debootstrap", ("debootstrap",)),
 )
 
 
@@ -153,3 +157,18 @@ def _install(names: Sequence[str]) -> None:
     if done.returncode != 0:
         tail = "\n".join((done.stdout + done.stderr).splitlines()[-10:])
         raise RequirementsError(f"`{' '.join(install)}` exited with {done.returncode}:\n{tail}")
+
+
+def main() -> int:
+    """Everything that the e2e tier needs of Debian. Exit codes: 0 all is there, 1 something is missing."""
+    try:
+        ensure_requirements(E2E_PACKAGES, traces_are_ours=NodeLayout().state.exists())
+    except RequirementsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"all of {', '.join(package.name for package in E2E_PACKAGES)} is there")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
