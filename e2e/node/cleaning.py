@@ -42,6 +42,9 @@ def clean(layout: NodeLayout) -> bool:
         machine.set_sysctl(name, value)
     _remove_paths(layout, state)
     _remove_tree(layout.run)
+    for path in layout.root.iterdir():
+        if path != layout.state:  # the record goes last: without it nobody would finish what is killed half-way
+            _remove_tree(path)
     _remove_tree(layout.root)
     return True
 
