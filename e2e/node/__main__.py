@@ -13,6 +13,7 @@ from e2e.node.cleaning import clean
 from e2e.node.layout import NodeLayout
 from e2e.node.node import Node, running_node, take_lock
 from e2e.node.recovery_check import check_recovery
+from e2e.node.requirements import use_system_programs
 from e2e.node.self_check import check_node
 
 
@@ -30,7 +31,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted: nothing is left running", file=sys.stderr)
+        print(f"interrupted: {_what_is_left()}", file=sys.stderr)
         return 130
 
 
@@ -43,7 +44,14 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _what_is_left() -> str:
+    if NodeLayout().state.exists():
+        return "the machine is not put back yet; `python -m e2e.node --clean` does it, and so does the next start"
+    return "nothing is left running"
+
+
 def _clean() -> int:
+    use_system_programs()
     layout = NodeLayout()
     with take_lock(layout):
         found = clean(layout)

@@ -85,7 +85,7 @@ class Node(Cluster):
         self._prepare()
         run_containerd(self._programs, self.layout)
         self._wait("containerd's socket", self.layout.containerd_socket.is_socket)
-        self.tiny_image = self.load_image(write_image_archive(self.work / "tiny.tar", tiny, TINY_IMAGE))[0]
+        self.load_image(write_image_archive(self.work / "tiny.tar", tiny, TINY_IMAGE))
         self._control_plane.start()
         for name, pid in self._control_plane.pids.items():
             self._started(name, pid)

@@ -22,7 +22,7 @@ from e2e.node.configs import CNI_PROGRAMS
 from e2e.node.layout import NodeLayout
 
 _MOUNTED = Path("/proc/self/mounts")
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_SYSTEM_PROGRAMS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 
 
 @dataclass(frozen=True)
@@ -104,6 +104,7 @@ def ensure_requirements(
 
     `traces_are_ours`: what looks like another node on the machine is one of ours that is yet to be cleaned.
     """
+    use_system_programs()
     facts = observe(packages, traces_are_ours=traces_are_ours)
     if facts.absent and facts.debian and facts.root:
         names = [package.name for package in facts.absent]
@@ -113,6 +114,12 @@ def ensure_requirements(
     missing = missing_requirements(facts)
     if missing:
         raise RequirementsError("the real node cannot run here:\n" + "\n".join(f"  - {line}" for line in missing))
+
+
+def use_system_programs() -> None:
+    """Put the directories of iptables and the like on PATH, for this process and its children: `su` leaves them out."""
+    there = os.environ.get("PATH", "").split(":")
+    os.environ["PATH"] = ":".join([*there, *(path for path in _SYSTEM_PROGRAMS if path not in there)])
 
 
 def observe(packages: Sequence[Package], *, traces_are_ours: bool = False) -> Facts:
@@ -131,7 +138,7 @@ def observe(packages: Sequence[Package], *, traces_are_ours: bool = False) -> Fa
 
 
 def _is_there(program: str) -> bool:
-    return shutil.which(program, path=f"{os.environ.get('PATH', '')}:{_SYSTEM_PATH}") is not None
+    return shutil.which(program) is not None
 
 
 def _read_only(mount_point: str) -> bool:

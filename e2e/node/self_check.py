@@ -74,8 +74,28 @@ def service_answers_pods(node: Node) -> None:
 
 
 def logs_are_there(node: Node) -> None:
-    """kubectl logs shows what a container wrote."""
+    """kubectl logs shows what a container wrote, and the logs can be kept."""
     assert "serving as web-" in _kubectl(node, "logs", "deployment/web")
+    kept = node.work / "logs"
+    node.save_logs(kept)
+    assert {"kubelet.log", "kube-apiserver.log", "containerd.log", "events.txt"} <= {
+        path.name for path in kept.iterdir()
+    }
+    assert any("serving as web-" in path.read_text() for path in kept.glob("pods/*_web-*/tiny/*.log"))
+
+
+def images_are_there(node: Node) -> None:
+    """An image is imported from an archive, and a pod whose image is nowhere says so."""
+    assert TINY_IMAGE in node.images()
+    lost = _deployment("lost", "serve", image="localhost/nowhere:1")
+    node.apply(json.dumps(_list(lost)))
+    path = "jsonpath={.items[*].status.containerStatuses[0].state.waiting.reason}"
+
+    def told() -> bool:
+        return "Image" in _kubectl(node, "get", "pods", "-l", "app=lost", "-o", path)
+
+    wait_until(told, what="the pod to say that its image cannot be pulled", timeout=30.0)
+    _kubectl(node, "delete", "deployment", "lost", "--wait=false")
 
 
 def metrics_are_there(node: Node) -> None:
@@ -135,6 +155,7 @@ STEPS = (
     service_answers_this_machine,
     service_answers_pods,
     logs_are_there,
+    images_are_there,
     volumes_work,
     disk_can_be_full,
     metrics_are_there,
@@ -180,13 +201,20 @@ def _metadata(name: str) -> dict[str, Any]:
 
 
 def _deployment(
-    name: str, part: str, *, replicas: int = 1, port: int | None = None, cpu: str = "10m", claim: str | None = None
+    name: str,
+    part: str,
+    *,
+    replicas: int = 1,
+    port: int | None = None,
+    cpu: str = "10m",
+    claim: str | None = None,
+    image: str = TINY_IMAGE,
 ) -> dict[str, Any]:
     labels = {"app": name}
     container: dict[str, Any] = {
         "name": "tiny",
-        "image": TINY_IMAGE,
-        "imagePullPolicy": "Never",
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
         "args": [part],
         "resources": {"requests": {"cpu": cpu, "memory": "16Mi"}, "limits": {"cpu": "200m", "memory": "128Mi"}},
         "securityContext": _RESTRICTED,
