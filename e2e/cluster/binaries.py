@@ -1,4 +1,4 @@
-"""Get the control plane's programs: from $KUBEBUILDER_ASSETS, from the cache, or by building them once."""
+"""Get the programs of a cluster: from $KUBEBUILDER_ASSETS, from the cache, or by building them once."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TextIO
 
 from e2e.cluster.build import Progress, build_programs
-from e2e.cluster.go_toolchain import find_go, install_go
-from e2e.cluster.recipe import NAMES, REQUIRED, cache_key
+from e2e.cluster.errors import ClusterError
+from e2e.cluster.go_toolchain import GoToolchain, find_go, install_go
+from e2e.cluster.recipe import CONTROL_PLANE, NAMES, REQUIRED, TOOLS, Group, cache_key
 
 
 def ensure_binaries(progress: Progress | None = None, environment: Mapping[str, str] = os.environ) -> Path:
@@ -27,17 +28,48 @@ def ensure_binaries(progress: Progress | None = None, environment: Mapping[str, 
         assets = _assets(environment, report)
         if assets is not None:
             return assets
-        root = cache_root(environment)
-        root.mkdir(parents=True, exist_ok=True)
-        go = find_go(root)
-        target = root / cache_key(go.version)
-        if not missing(target, NAMES):
-            return target
-        with _lock(root / f"{target.name}.lock", report):
-            if missing(target, NAMES):
-                _clear(target)
-                build_programs(go.program or install_go(root, report), target, report)
+        return _ensure(CONTROL_PLANE, report, environment)
+
+
+def ensure_group(group: Group, progress: Progress | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The directory that holds the programs of `group`, built where the cache has them not.
+
+    `progress` and the errors are those of `ensure_binaries`.
+    """
+    with progress_lines(progress) as report:
+        return _ensure(group, report, environment)
+
+
+def ensure_tool(name: str, progress: Progress | None = None, environment: Mapping[str, str] = os.environ) -> Path:
+    """The path of one program of `recipe.TOOLS`, such as `helm` or `kubeconform`, built where the cache has it not.
+
+    `progress` and the errors are those of `ensure_binaries`; ClusterError for a name that is not there.
+    """
+    if name not in TOOLS:
+        raise ClusterError(f"no tool is named {name!r}; there are {', '.join(TOOLS)}")
+    return ensure_group(TOOLS[name], progress, environment) / name
+
+
+def _ensure(group: Group, report: Progress, environment: Mapping[str, str]) -> Path:
+    root = cache_root(environment)
+    root.mkdir(parents=True, exist_ok=True)
+    go = find_go(root)
+    target = root / cache_key(go.version, group=group)
+    if not missing(target, group.names):
         return target
+    with _lock(root / f"{target.name}.lock", group, report):
+        if missing(target, group.names):
+            _clear(target)
+            build_programs(_program(root, go, group, report), group, target, report)
+    return target
+
+
+def _program(root: Path, go: GoToolchain, group: Group, report: Progress) -> Path:
+    """The `go` to build with. Two groups may find no Go at once: one installs it, the other waits."""
+    if go.program is not None:
+        return go.program
+    with _lock(root / f"go-{go.version}.lock", group, report):
+        return find_go(root).program or install_go(root, report)
 
 
 def built_binaries(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -83,7 +115,7 @@ def _clear(target: Path) -> None:
 
 
 @contextmanager
-def _lock(path: Path, progress: Progress) -> Iterator[None]:
+def _lock(path: Path, group: Group, progress: Progress) -> Iterator[None]:
     """An exclusive lock that the kernel releases with this process, however it ends."""
     with path.open("w") as handle:
         told = False
@@ -93,7 +125,7 @@ def _lock(path: Path, progress: Progress) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if not told:
-                    progress("another run is building the control plane's programs: waiting for it")
+                    progress(f"another run is building {group.title}: waiting for it")
                     told = True
                 time.sleep(0.5)
         yield

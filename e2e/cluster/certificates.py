@@ -47,9 +47,10 @@ class CertificateAuthority:
         )
         self.pair = self._write("ca", certificate, self._key)
 
-    def server(self, name: str) -> KeyPair:
-        """A server certificate for the API server's names and loopback."""
-        addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in _SERVER_ADDRESSES]
+    def server(self, name: str, *more: str) -> KeyPair:
+        """A server certificate for the API server's names, loopback and `more` addresses."""
+        wanted = dict.fromkeys([*_SERVER_ADDRESSES, *more])
+        addresses = [x509.IPAddress(ipaddress.ip_address(address)) for address in wanted]
         names = x509.SubjectAlternativeName([*(x509.DNSName(entry) for entry in _SERVER_NAMES), *addresses])
         return self._leaf(name, name, (), ExtendedKeyUsageOID.SERVER_AUTH, [(names, False)])
 

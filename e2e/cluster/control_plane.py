@@ -22,7 +22,7 @@ from e2e.cluster.kube_rest import ApiError, ApiUnreachableError, KubeRest
 from e2e.cluster.kubeconfig import Credentials, write_kubeconfig
 from e2e.cluster.ports import free_ports
 from e2e.cluster.processes import Child
-from e2e.cluster.server_flags import Layout
+from e2e.cluster.server_flags import FRONT_PROXY, Layout, NodeAccess
 from e2e.cluster.waiting import wait_until
 from e2e.cluster.work_directory import WorkDirectory
 
@@ -44,13 +44,26 @@ class ControlPlane(Cluster):
     """A control plane of our own: `with ControlPlane() as cluster: cluster.kubectl("get", "namespaces")`."""
 
     def __init__(
-        self, *, scheduler: bool = False, progress: Progress | None = None, binaries: Path | None = None
+        self,
+        *,
+        scheduler: bool = False,
+        progress: Progress | None = None,
+        binaries: Path | None = None,
+        node_address: str | None = None,
+        parent: Path | None = None,
     ) -> None:
-        """`binaries` names a directory of programs; by default `ensure_binaries(progress)` finds or builds them."""
+        """`binaries` names a directory of programs; by default `ensure_binaries(progress)` finds or builds them.
+
+        With a `node_address`, one of this machine's that pods can reach, the API server listens there and speaks to
+        kubelets; without one it is on loopback, and there are no endpoints. `parent` is where its directory is made.
+        """
         super().__init__()
         self._scheduler = scheduler
         self._progress = progress
         self._binaries = binaries
+        self._node_address = node_address
+        self._parent = parent
+        self._authority: CertificateAuthority | None = None
         self._children: list[Child] = []
 
     def start(self) -> None:
@@ -80,12 +93,19 @@ class ControlPlane(Cluster):
                 self._children.pop().kill()
             if self._work is not None:
                 self._work.remove()
-                self._work = None
+                self._work = self._authority = None
 
     @property
     def kubectl_program(self) -> Path:
         """The kubectl that was built with the cluster."""
         return self._ready_binaries() / "kubectl"
+
+    @property
+    def authority(self) -> CertificateAuthority:
+        """Signs further certificates of this cluster while it runs."""
+        if self._authority is None:
+            raise ClusterError("the cluster is not running: use it inside `with`")
+        return self._authority
 
     @property
     def pids(self) -> dict[str, int]:
@@ -112,9 +132,9 @@ class ControlPlane(Cluster):
         return self._binaries
 
     def _start_once(self, binaries: Path) -> None:
-        self._work = WorkDirectory("control-plane")
-        authority = CertificateAuthority(self._work.path)
-        layout = _layout(self._work.path, authority)
+        self._work = WorkDirectory("control-plane", self._parent)
+        authority = self._authority = CertificateAuthority(self._work.path)
+        layout = _layout(self._work.path, authority, self._node_address)
         layout.audit_policy.write_text(POLICY)
         admin = Credentials.of_key_pair(
             layout.server_url, authority.pair, authority.client("admin", "admin", ["system:masters"])
@@ -160,17 +180,27 @@ class ControlPlane(Cluster):
                 raise StartError(f"{child.name} exited with code {child.exit_code}; its log ends:\n{child.log_tail()}")
 
 
-def _layout(directory: Path, authority: CertificateAuthority) -> Layout:
-    etcd_port, api_port = free_ports(2)
+def _layout(directory: Path, authority: CertificateAuthority, node_address: str | None) -> Layout:
+    address = node_address or "127.0.0.1"
+    (etcd_port,), (api_port,) = free_ports(1), free_ports(1, address)
     private, public = signing_key(directory)
     return Layout(
         directory=directory,
         etcd_port=etcd_port,
         api_port=api_port,
         authority=authority.pair,
-        server=authority.server("apiserver"),
+        server=authority.server("apiserver", address),
         token_signing_key=private,
         token_public_key=public,
         audit_policy=directory / "audit-policy.yaml",
         audit_log=directory / "audit.log",
+        address=address,
+        node_access=_node_access(authority) if node_address else None,
+    )
+
+
+def _node_access(authority: CertificateAuthority) -> NodeAccess:
+    return NodeAccess(
+        kubelet_client=authority.client("kubelet-client", "kube-apiserver", ["system:masters"]),
+        front_proxy=authority.client(FRONT_PROXY, FRONT_PROXY),
     )

@@ -13,9 +13,23 @@ SERVICE_RANGE = "10.96.0.0/16"
 _ADVERTISED_ADDRESS = "192.0.2.1"
 
 
+FRONT_PROXY = "front-proxy"
+
+
+@dataclass(frozen=True)
+class NodeAccess:
+    """What a control plane with real nodes has beyond the plain one.
+
+    `kubelet_client` is shown to kubelets, `front_proxy` (its common name is `FRONT_PROXY`) to aggregated API servers.
+    """
+
+    kubelet_client: KeyPair
+    front_proxy: KeyPair
+
+
 @dataclass(frozen=True)
 class Layout:
-    """Ports and files of one control plane. All ports are on 127.0.0.1."""
+    """Ports and files of one control plane. The API server is on `address`, all else on 127.0.0.1."""
 
     directory: Path
     etcd_port: int
@@ -26,11 +40,13 @@ class Layout:
     token_public_key: Path
     audit_policy: Path
     audit_log: Path
+    address: str = "127.0.0.1"
+    node_access: NodeAccess | None = None
 
     @property
     def server_url(self) -> str:
         """The API server's URL."""
-        return f"https://127.0.0.1:{self.api_port}"
+        return f"https://{self.address}:{self.api_port}"
 
     @property
     def etcd_url(self) -> str:
@@ -54,10 +70,9 @@ def kube_apiserver(layout: Layout) -> list[str]:
     """Arguments of the API server: RBAC and the default admission plugins as in production, plus an audit log."""
     return [
         f"--etcd-servers={layout.etcd_url}",
-        "--bind-address=127.0.0.1",
+        f"--bind-address={layout.address}",
         f"--secure-port={layout.api_port}",
-        f"--advertise-address={_ADVERTISED_ADDRESS}",
-        "--endpoint-reconciler-type=none",
+        *_api_server_reach(layout),
         f"--service-cluster-ip-range={SERVICE_RANGE}",
         f"--tls-cert-file={layout.server.certificate}",
         f"--tls-private-key-file={layout.server.key}",
@@ -76,8 +91,29 @@ def kube_apiserver(layout: Layout) -> list[str]:
     ]
 
 
+def _api_server_reach(layout: Layout) -> list[str]:
+    """Who reaches the API server, and whom it reaches: nobody but its clients, or the pods and kubelets of a node."""
+    access = layout.node_access
+    if access is None:
+        return [f"--advertise-address={_ADVERTISED_ADDRESS}", "--endpoint-reconciler-type=none"]
+    return [
+        f"--advertise-address={layout.address}",
+        f"--kubelet-client-certificate={access.kubelet_client.certificate}",
+        f"--kubelet-client-key={access.kubelet_client.key}",
+        "--kubelet-preferred-address-types=InternalIP",
+        # One authority signs both kinds of client, so without the name any client could speak for any other.
+        f"--requestheader-client-ca-file={layout.authority.certificate}",
+        f"--requestheader-allowed-names={FRONT_PROXY}",
+        "--requestheader-username-headers=X-Remote-User",
+        "--requestheader-group-headers=X-Remote-Group",
+        "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+        f"--proxy-client-cert-file={access.front_proxy.certificate}",
+        f"--proxy-client-key-file={access.front_proxy.key}",
+    ]
+
+
 def kube_controller_manager(layout: Layout, kubeconfig: Path) -> list[str]:
-    """Arguments of the controller-manager: all default controllers but for endpoints, with short periods for tests."""
+    """Arguments of the controller-manager: the default controllers, with short periods for tests."""
     return [
         *_client_flags(layout, kubeconfig, "controller-manager"),
         f"--service-account-private-key-file={layout.token_signing_key}",
@@ -85,15 +121,23 @@ def kube_controller_manager(layout: Layout, kubeconfig: Path) -> list[str]:
         f"--cluster-signing-cert-file={layout.authority.certificate}",
         f"--cluster-signing-key-file={layout.authority.key}",
         "--use-service-account-credentials=true",
-        # Pods of a process node have loopback addresses, which the API refuses in endpoints: these controllers could
-        # only write a warning on every Service, over and over.
-        "--controllers=*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller",
-        "--horizontal-pod-autoscaler-sync-period=2s",
+        *_controllers(layout),
         "--horizontal-pod-autoscaler-downscale-stabilization=10s",
         "--horizontal-pod-autoscaler-initial-readiness-delay=2s",
         "--horizontal-pod-autoscaler-cpu-initialization-period=10s",
         "--kube-api-qps=200",
         "--kube-api-burst=400",
+    ]
+
+
+def _controllers(layout: Layout) -> list[str]:
+    if layout.node_access is not None:
+        return ["--horizontal-pod-autoscaler-sync-period=5s"]
+    return [
+        # Pods of a process node have loopback addresses, which the API refuses in endpoints: these controllers could
+        # only write a warning on every Service, over and over.
+        "--controllers=*,-endpoints-controller,-endpointslice-controller,-endpointslice-mirroring-controller",
+        "--horizontal-pod-autoscaler-sync-period=2s",
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from pathlib import Path
 
@@ -24,7 +23,7 @@ def play(workspace: Path, postgres: EmbeddedPostgres) -> None:
     """Start a cluster, install the operator, apply the file, ask a pod, break something and see it mended."""
     screen.act(2, f"In a cluster: kubectl apply -f {workspace.relative_to(ROOT)}")
     name = workspace_name(workspace)
-    cluster = cluster_from_environment(progress=lambda line: print(f"  {line}", file=sys.stderr, flush=True))
+    cluster = cluster_from_environment()
     begin = time.monotonic()
     with cluster:
         version = cluster.kubectl("version", "-o", "yaml").stdout

@@ -60,6 +60,20 @@ class PodFacts:
 
 
 @dataclass(frozen=True)
+class TargetFacts:
+    """A KPI of the document over all pods. `value`, in the unit of the target, and `met` are None while not known.
+
+    `is_share`: a part of a whole, between 0 and 1.
+    """
+
+    name: str
+    target: float
+    value: float | None
+    met: bool | None
+    is_share: bool = False
+
+
+@dataclass(frozen=True)
 class KpiFacts:
     """Figures over the last `window_seconds`, summed over the pods that answered; latencies in seconds."""
 
@@ -72,6 +86,7 @@ class KpiFacts:
     pods_scraped: int
     pods_expected: int
     window_seconds: float
+    targets: tuple[TargetFacts, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from e2e.cluster.binaries import built_binaries, cache_root, ensure_binaries, progress_lines
-from e2e.cluster.errors import BuildError
-from e2e.cluster.recipe import MODULE, NAMES, PROGRAMS, REQUIRED, cache_key
+from e2e.cluster.binaries import built_binaries, cache_root, ensure_binaries, ensure_tool, progress_lines
+from e2e.cluster.errors import BuildError, ClusterError
+from e2e.cluster.recipe import CONTROL_PLANE, MODULE, NAMES, PROGRAMS, REQUIRED, TOOLS, cache_key
 from e2e.cluster.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
@@ -30,6 +31,10 @@ case "$BEHAVIOUR" in
     hang) sleep 600 & sleep 600 ;;
     fail) echo "module proxy unreachable"; exit 1 ;;
 esac
+if [ "$1" = install ]; then
+    program=$(basename "$4")
+    set -- -o "$GOBIN/$(echo "$program" | cut -d@ -f1)"
+fi
 while [ "$1" != -o ]; do shift; done
 echo program > "$2" && chmod 755 "$2"
 """
@@ -90,7 +95,7 @@ def test_what_is_missing_is_built_once_with_a_line_for_each_program(
     assert sorted(path.name for path in first.iterdir()) == sorted(NAMES)
     assert lines[0].startswith("building etcd 1/5, 0 s so far; about ")
     assert lines[0].endswith("once; cached afterwards")
-    assert lines[-1].startswith("the control plane's programs were built in ")
+    assert lines[-1].startswith("built the control plane's programs in ")
 
 
 def test_a_damaged_cache_entry_is_built_anew(environment: Mapping[str, str], tmp_path: Path) -> None:
@@ -158,11 +163,32 @@ def _with_sleepers(process: subprocess.Popen[str]) -> list[psutil.Process]:
 def test_the_cache_key_follows_go_and_the_module(tmp_path: Path) -> None:
     for name in ("go.mod", "go.sum"):
         (tmp_path / name).write_bytes((MODULE / name).read_bytes())
-    same = cache_key(GO_VERSION, tmp_path)
+    copy = replace(CONTROL_PLANE, module=tmp_path)
+    same = cache_key(GO_VERSION, copy)
     assert same == cache_key(GO_VERSION)
-    assert same != cache_key("1.27.3", tmp_path)
+    assert same != cache_key("1.27.3", copy)
     (tmp_path / "go.sum").write_text("other")
-    assert same != cache_key(GO_VERSION, tmp_path)
+    assert same != cache_key(GO_VERSION, copy)
+
+
+def test_the_cache_key_of_a_tool_follows_its_version_and_not_the_module(tmp_path: Path) -> None:
+    (helm,) = TOOLS["helm"].programs
+    same = cache_key(GO_VERSION, TOOLS["helm"])
+    assert same == cache_key(GO_VERSION, replace(TOOLS["helm"], module=tmp_path))
+    assert same != cache_key(GO_VERSION, replace(TOOLS["helm"], programs=(replace(helm, version="v4.0.0"),)))
+
+
+def test_a_tool_is_built_alone_and_once(environment: Mapping[str, str], tmp_path: Path) -> None:
+    program = ensure_tool("kubeconform", lambda _line: None, environment)
+    assert program.name == "kubeconform"
+    assert os.access(program, os.X_OK)
+    assert ensure_tool("kubeconform", lambda _line: None, environment) == program
+    assert builds(tmp_path) == 1
+
+
+def test_a_tool_that_is_not_there_is_refused_with_those_that_are() -> None:
+    with pytest.raises(ClusterError, match="no tool is named 'kubeval'; there are helm, kubeconform, "):
+        ensure_tool("kubeval")
 
 
 def test_progress_in_a_log_is_one_line_for_each_program() -> None:

@@ -140,6 +140,22 @@ def test_the_p95_of_the_pods_is_in_the_columns(stack: Stack) -> None:
     assert row.split()[:3] == [NAME, "True", p95]
 
 
+def test_the_kpis_are_judged_over_all_pods_in_the_status(stack: Stack) -> None:
+    ask(stack, "what is a boundary layer")
+
+    def targets() -> list[dict[str, Any]] | None:
+        found = stack.get("swk", NAME)["status"].get("kpis", {}).get("targets", [])
+        return found if found and all("value" in target for target in found) else None
+
+    found = wait_until(targets, what="the KPIs in the status", timeout=30)
+    assert [(one["name"], one["target"], one["met"]) for one in found] == [
+        ("p50_latency", "1", True),
+        ("p95_latency", "3", True),
+        ("p99_latency", "5", True),
+    ]
+    assert all(0 < float(one["value"]) <= 5 for one in found)
+
+
 @pytest.mark.cranfield
 @pytest.mark.timeout(600)
 @pytest.mark.usefixtures("corpus")

@@ -21,6 +21,7 @@ from sibyl_operator.reconcile.key import Key
 from sibyl_operator.reconcile.outcome import Outcome
 from sibyl_operator.reconcile.queue import Backoff, QueueClosed, WorkQueue
 from sibyl_operator.reconcile.triggers import Triggers
+from sibyl_runtime.workspace import Kpi
 from tests.fakes.cluster import FakeCluster
 from tests.fakes.controllers import run_controllers
 
@@ -75,6 +76,7 @@ class FakeObserver:
     database_facts: DatabaseFacts = HEALTHY_DATABASE
     kpi_facts: KpiFacts | None = None
     dsns: list[str] = field(default_factory=list)
+    kpis_asked: Sequence[Kpi] = ()
     forgotten: list[Key] = field(default_factory=list)
 
     async def database(self, namespace: str, name: str, dsn: str) -> DatabaseFacts:
@@ -84,7 +86,8 @@ class FakeObserver:
     async def pods(self, namespace: str, name: str, pods: Sequence[Mapping[str, Any]]) -> tuple[PodFacts, ...]:
         return tuple(_facts(pod) for pod in pods)
 
-    def kpis(self, namespace: str, name: str) -> KpiFacts | None:
+    def kpis(self, namespace: str, name: str, kpis: Sequence[Kpi]) -> KpiFacts | None:
+        self.kpis_asked = kpis
         return self.kpi_facts
 
     def forget(self, namespace: str, name: str) -> None:

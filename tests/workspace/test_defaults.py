@@ -115,7 +115,7 @@ def test_each_latency_target_is_an_edge_of_the_histograms() -> None:
     kpis = [
         {"name": "p95", "target": 0.7, "percentile": 0.95},
         {"name": "p99", "metric": "sibyl_pipeline_duration_seconds", "threshold": 45, "percentile": 0.99},
-        {"name": "size", "metric": "sibyl_cache_size_bytes", "target": 7, "percentile": 0.5},
+        {"name": "tokens", "metric": "sibyl_tokens_used_total", "target": 7},
         {"name": "requests_per_second", "target": 100},
     ]
     made = latency_buckets(workspace(observability={"kpis": kpis}))

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from typing import Any, Final
 
 from sibyl_operator.api.checks.runtime import desired_replicas, find_child
 from sibyl_operator.api.condition import Condition
 from sibyl_operator.api.resource import InvalidResource
+from sibyl_operator.api.status_targets import significant, target_statuses
 from sibyl_operator.observed import KpiFacts, Observed
 
 # What stays true of the running service while a new spec is invalid.
@@ -29,7 +29,7 @@ def status(observed: Observed, conditions: Sequence[Condition], now: datetime) -
         "endpoints": _endpoints(observed),
         "effectiveConfigHash": observed.config_hash,
         "replicas": _replicas(observed),
-        "kpis": None if observed.kpis is None else _kpis(observed.kpis),
+        "kpis": None if observed.kpis is None else _kpis(observed.kpis, resource.previous_status),
         "database": _database(observed),
     }
     return {name: value for name, value in found.items() if value is not None}
@@ -85,7 +85,9 @@ def _replicas(observed: Observed) -> dict[str, Any] | None:
     return {"ready": ready, "desired": desired, "text": f"{ready}/{desired}"}
 
 
-def _kpis(facts: KpiFacts) -> dict[str, Any]:
+def _kpis(facts: KpiFacts, previous: Mapping[str, Any]) -> dict[str, Any]:
+    told = previous.get("kpis")
+    targets = target_statuses(facts.targets, told.get("targets") if isinstance(told, Mapping) else None)
     found = {
         "p50": seconds_text(facts.p50),
         "p95": seconds_text(facts.p95),
@@ -95,6 +97,7 @@ def _kpis(facts: KpiFacts) -> dict[str, Any]:
         "errorPercent": _percent(facts.error_ratio),
         "podsScraped": f"{facts.pods_scraped}/{facts.pods_expected}",
         "windowSeconds": round(facts.window_seconds),
+        "targets": targets or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -115,11 +118,6 @@ def _database(observed: Observed) -> dict[str, Any] | None:
 def seconds_text(seconds: float | None) -> str | None:
     """`0.41s`, with two significant digits."""
     return None if seconds is None else f"{significant(seconds)}s"
-
-
-def significant(value: float) -> str:
-    """`value` with two significant digits and no exponent: `0.0042`, `0.41`, `13`, `130`."""
-    return "0" if value == 0 else f"{Decimal(f'{value:.1e}'):f}"
 
 
 def _percent(ratio: float | None) -> int | None:

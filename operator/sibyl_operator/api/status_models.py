@@ -11,6 +11,7 @@ from pydantic import Field, StringConstraints
 
 from sibyl_operator.api.base import ApiModel
 from sibyl_operator.api.fields import map_by
+from sibyl_runtime.workspace.observability import MOST_KPIS
 
 Short = Annotated[str, StringConstraints(max_length=64)]
 Address = Annotated[str, StringConstraints(max_length=512)]
@@ -52,6 +53,15 @@ class ReplicasStatus(ApiModel):
     text: Short = Field(description="ready/desired.")
 
 
+class TargetStatus(ApiModel):
+    """A KPI of the document over all pods, in the unit of its target."""
+
+    name: Short = Field(description="Name of the KPI.")
+    target: Short = Field(description="What it should be.")
+    value: Short | None = Field(None, description="What it was over its window; absent while nothing was measured.")
+    met: bool | None = Field(None, description="Whether it keeps its target; absent while nothing was measured.")
+
+
 class KpiStatus(ApiModel):
     """Indicators over the last window, summed over the pods."""
 
@@ -63,6 +73,9 @@ class KpiStatus(ApiModel):
     error_percent: int | None = Field(None, ge=0, le=100, description="Tool calls that failed, percent.")
     pods_scraped: Short = Field(description="Pods that were measured, of those that run.")
     window_seconds: int = Field(ge=0, description="Time that the figures cover, in seconds.")
+    targets: tuple[TargetStatus, ...] = map_by(
+        "name", most=MOST_KPIS, description="The KPIs of the document against their targets."
+    )
 
 
 class DatabaseStatus(ApiModel):

@@ -39,14 +39,27 @@ class PodCounters:
     started_at: float | None = None
 
 
+Families = Mapping[str, Metric]
+
+
 def read_counters(exposition: str) -> PodCounters:
     """Read the text of GET /metrics, summed over tools and caches. Raises ExpositionError with the reason."""
+    return counters_of(read_families(exposition))
+
+
+def read_families(exposition: str) -> Families:
+    """The metrics of a runtime by name. Raises ExpositionError with the reason."""
     try:
         families = {family.name: family for family in text_string_to_metric_families(exposition)}
     except ValueError as error:
         raise ExpositionError(f"not a Prometheus exposition: {error}") from error
     if DURATION not in families:
         raise ExpositionError(f"no {DURATION} among the metrics: is this a Sibyl runtime?")
+    return families
+
+
+def counters_of(families: Families) -> PodCounters:
+    """Summed over tools and caches."""
     calls = families.get(CALLS)
     return PodCounters(
         durations=_buckets(families[DURATION]),

@@ -6,19 +6,30 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
 from sibyl_operator.database.probe import probe_database
+from sibyl_operator.kpi.targets import PodTotals, Targets
 from sibyl_operator.kpi.window import KpiWindow, Scrape
 from sibyl_operator.observe.pods import Answers, ask_pod, pod_facts
 from sibyl_operator.observed import DatabaseFacts, KpiFacts, PodFacts
+from sibyl_runtime.workspace import Kpi
 
 Manifest = Mapping[str, Any]
 Key = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class _Scraped:
+    """What the pods that answered had counted at `at`, by uid, of the `existing` ones."""
+
+    at: float
+    totals: Mapping[str, PodTotals]
+    existing: frozenset[str]
 
 
 @dataclass
@@ -28,6 +39,8 @@ class _Memory:
     window: KpiWindow
     expected: int = 0
     scraped: int = 0
+    targets: Targets = field(default_factory=Targets)
+    latest: _Scraped | None = None
     database: tuple[float, bytes, DatabaseFacts] | None = None
 
 
@@ -77,6 +90,9 @@ class Observer:
         for pod, answer in zip(pods, answers, strict=True):
             if answer.counters is not None:
                 memory.window.add(pod["metadata"]["uid"], Scrape(at, answer.counters))
+        uids = [pod["metadata"]["uid"] for pod in pods]
+        totals = {uid: answer.totals for uid, answer in zip(uids, answers, strict=True) if answer.totals is not None}
+        memory.latest = _Scraped(at, totals, frozenset(uids))
         facts = tuple(pod_facts(pod, answer) for pod, answer in zip(pods, answers, strict=True))
         memory.expected = sum(1 for fact in facts if not fact.terminating)
         memory.scraped = sum(
@@ -84,10 +100,18 @@ class Observer:
         )
         return facts
 
-    def kpis(self, namespace: str, name: str) -> KpiFacts | None:
-        """The indicators as of the last `pods`; None before anything could be measured."""
+    def kpis(self, namespace: str, name: str, kpis: Sequence[Kpi]) -> KpiFacts | None:
+        """The indicators as of the last `pods`, and `kpis` of the document over windows of their own.
+
+        To be asked after each `pods`. None before anything could be measured.
+        """
         memory = self._of(namespace, name)
-        return memory.window.indicators(pods_scraped=memory.scraped, pods_expected=memory.expected)
+        found = memory.window.indicators(pods_scraped=memory.scraped, pods_expected=memory.expected)
+        if memory.latest is None:
+            return found
+        latest = memory.latest
+        targets = memory.targets.measure(kpis, latest.at, latest.totals, latest.existing)
+        return None if found is None else replace(found, targets=targets)
 
     def forget(self, namespace: str, name: str) -> None:
         """The workspace is gone."""

@@ -8,7 +8,8 @@ from typing import Any
 
 import aiohttp
 
-from sibyl_operator.kpi.counters import ExpositionError, PodCounters, read_counters
+from sibyl_operator.kpi.counters import ExpositionError, PodCounters, counters_of, read_families
+from sibyl_operator.kpi.targets import PodTotals, totals_of
 from sibyl_operator.observed import PodFacts
 
 Manifest = Mapping[str, Any]
@@ -25,6 +26,7 @@ class Answers:
     config: Mapping[str, Any] | None = None
     health: Mapping[str, Any] | None = None
     counters: PodCounters | None = None
+    totals: PodTotals | None = None
     error: str | None = None
 
 
@@ -41,7 +43,8 @@ async def ask_pod(session: aiohttp.ClientSession, pod: Manifest) -> Answers:
                 found[question] = await response.json(content_type=None)
         async with session.get(f"{base}/metrics") as response:
             body = await response.content.read(LARGEST_ANSWER)
-            found["counters"] = read_counters(body.decode(errors="replace"))
+            families = read_families(body.decode(errors="replace"))
+            found |= {"counters": counters_of(families), "totals": totals_of(families)}
     except (TimeoutError, aiohttp.ClientError, ExpositionError, ValueError) as error:
         return Answers(**found, error=f"{base} does not answer: {_reason(error)}")
     return Answers(**found)

@@ -31,6 +31,7 @@ from sibyl_operator.reconcile.outcome import Outcome, Result
 from sibyl_operator.reconcile.ownership import owned_by
 from sibyl_operator.reconcile.report import Reporter
 from sibyl_operator.reconcile.telemetry import Telemetry
+from sibyl_runtime.workspace import Kpi
 
 
 class Observer(Protocol):
@@ -44,8 +45,8 @@ class Observer(Protocol):
         """What the pods say of themselves; never raises for one that fails."""
         ...
 
-    def kpis(self, namespace: str, name: str) -> KpiFacts | None:
-        """The indicators as of the last `pods`."""
+    def kpis(self, namespace: str, name: str, kpis: Sequence[Kpi]) -> KpiFacts | None:
+        """The indicators as of the last `pods`, and the document's own `kpis` against their targets."""
         ...
 
     def forget(self, namespace: str, name: str) -> None:
@@ -134,7 +135,7 @@ class Reconciler:
                 for component, found in pods.items()
                 if component != RUNTIME
             },
-            kpis=self._observer.kpis(*key),
+            kpis=self._observer.kpis(*key, resource.document.kpis),
             config_hash=config_hash(resource),
         )
 

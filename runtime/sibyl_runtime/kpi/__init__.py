@@ -2,6 +2,7 @@
 
 from sibyl_runtime.kpi.collectors import CacheLevelCollector, EmbeddingCollector, KeepsStats, PoolCollector
 from sibyl_runtime.kpi.engine import MeteredEngine
+from sibyl_runtime.kpi.indicators import Indicators, Reading, sampling
 from sibyl_runtime.kpi.instruments import MeteredLanguageModel, MeteredVectorStore
 from sibyl_runtime.kpi.metrics import ANSWER_CACHE, CLIENT_ERROR, ERROR, SUCCESS, KnownLabels, RuntimeMetrics
 
@@ -12,11 +13,14 @@ __all__ = [
     "SUCCESS",
     "CacheLevelCollector",
     "EmbeddingCollector",
+    "Indicators",
     "KeepsStats",
     "KnownLabels",
     "MeteredEngine",
     "MeteredLanguageModel",
     "MeteredVectorStore",
     "PoolCollector",
+    "Reading",
     "RuntimeMetrics",
+    "sampling",
 ]

@@ -16,7 +16,10 @@ from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 
 from sibyl_runtime import errors
 from sibyl_runtime.kpi.families import Families
+from sibyl_runtime.kpi.indicators import Indicators
+from sibyl_runtime.kpi.resources import ProcessUse, read_limits
 from sibyl_runtime.kpi.window import SlidingWindow
+from sibyl_runtime.workspace import Kpi
 
 SUCCESS = "success"
 ERROR = "error"
@@ -198,6 +201,7 @@ class RuntimeMetrics:
         labels: KnownLabels,
         *,
         latency_buckets: Sequence[float],
+        kpis: Sequence[Kpi] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.registry = CollectorRegistry()
@@ -213,6 +217,7 @@ class RuntimeMetrics:
         )
         self._operations.of("search", self._store)
         ProcessCollector(registry=self.registry)
+        self.indicators = Indicators(kpis, self.registry, ProcessUse(read_limits()), clock=clock)
 
     def store_used(self, operation: str) -> None:
         """The vector store was asked to do `operation`."""

@@ -19,11 +19,12 @@ from starlette.types import ASGIApp, ExceptionHandler
 
 from sibyl_runtime import __version__
 from sibyl_runtime.errors import SibylError
-from sibyl_runtime.kpi import RuntimeMetrics
+from sibyl_runtime.kpi import RuntimeMetrics, sampling
 from sibyl_runtime.server import catalogue
 from sibyl_runtime.server.authentication import ApiKeys, Authentication
 from sibyl_runtime.server.configuration import Configuration, IndexReader
 from sibyl_runtime.server.health import Health, Lifecycle
+from sibyl_runtime.server.kpis import Kpis
 from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on_unexpected, on_validation_error
 from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.telemetry import Telemetry
@@ -53,7 +54,7 @@ def create_applications(
     Raises StartupError for API keys that would let everybody in.
     """
     health = Health(runtime, lifecycle)
-    shared = [*health.routes(), Configuration(runtime, index).route()]
+    shared = [*health.routes(), Configuration(runtime, index).route(), Kpis(metrics.indicators).route()]
     return Applications(
         api=Telemetry(_api(runtime, metrics, health, shared), metrics),
         watch=Telemetry(_watch(metrics.registry, shared), metrics),
@@ -63,7 +64,8 @@ def create_applications(
 def _api(runtime: ServedRuntime, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute]) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
+        async with sampling(metrics.indicators):
+            yield
         await health.close()
         await runtime.close()
 

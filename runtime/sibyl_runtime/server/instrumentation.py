@@ -33,7 +33,7 @@ def metrics_for(workspace: Workspace) -> RuntimeMetrics:
         vector_store=workspace.default_vector_store[0],
         caches=(ANSWER_CACHE,) if workspace.caching.enabled and workspace.caching.cache_generations else (),
     )
-    return RuntimeMetrics(labels, latency_buckets=latency_buckets(workspace))
+    return RuntimeMetrics(labels, latency_buckets=latency_buckets(workspace), kpis=workspace.kpis)
 
 
 def metered(services: Services, metrics: RuntimeMetrics) -> Services:

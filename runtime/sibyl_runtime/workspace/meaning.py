@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.errors import ArgumentsInvalid, Location, WorkspaceInvalid, format_path, problem_at
 from sibyl_runtime.workspace.explain import explained
+from sibyl_runtime.workspace.kpis.figures import Percentile, indicator_of
 from sibyl_runtime.workspace.pipelines import Step
 from sibyl_runtime.workspace.references import (
     Reference,
@@ -203,5 +204,6 @@ def _inserted(reference: Reference, values: _Values, at: Location) -> str:
 def latency_buckets(workspace: Workspace) -> tuple[float, ...]:
     """Upper edges, in seconds, of the latency histograms: 1 ms to 30 s, and each latency target, so that the share of
     calls within a target is exact."""
-    targets = {kpi.value for kpi in workspace.kpis if kpi.is_latency}
+    indicators = (indicator_of(kpi) for kpi in workspace.kpis)
+    targets = {found.target for found in indicators if isinstance(found.measure, Percentile)}
     return tuple(sorted({*LATENCY_BUCKETS, *targets}))

@@ -11,17 +11,19 @@ from sibyl_runtime.workspace.errors import number
 from sibyl_runtime.workspace.text import Identifier, Text, Window
 
 TOOL_DURATION = "sibyl_mcp_tool_duration_seconds"
+MOST_KPIS = 32
+"""The status of a workspace shows each of them, and has to stay small."""
 
 
 class Kpi(StrictModel):
     """A figure and what it should be. `target` and `threshold` mean the same: exactly one is written."""
 
-    name: Identifier = Field(description="Name of the figure.")
-    metric: Text | None = Field(None, description="Metric, or rate(...) of a metric, that it is read from.")
-    target: float | None = Field(None, description="What it should be: seconds, percent, dollars, per second.")
+    name: Identifier = Field(description="Name of the figure; a known one needs no metric.")
+    metric: Text | None = Field(None, description="Metric, or rate(metric[1m]), that it is read from.")
+    target: float | None = Field(None, description="What it should be: seconds, a share, percent, dollars, per second.")
     threshold: float | None = Field(None, description="Another word for target.")
     percentile: float | None = Field(None, description="Which percentile of a duration, between 0 and 1.")
-    window: Window | None = Field(None, description="Time over which it is judged, such as 5m.")
+    window: Window | None = Field(None, description="Time over which it is measured, such as 5m, the default.")
 
     @model_validator(mode="after")
     def _is_sane(self) -> Self:
@@ -43,11 +45,6 @@ class Kpi(StrictModel):
     def value(self) -> float:
         """What the figure should be."""
         return self.target if self.target is not None else (self.threshold or 0.0)
-
-    @property
-    def is_latency(self) -> bool:
-        """True for a percentile of a duration, the target of which is in seconds."""
-        return self.percentile is not None and (self.metric or TOOL_DURATION).endswith("_seconds")
 
 
 DEFAULT_KPIS = (
@@ -93,7 +90,9 @@ class Metrics(StrictModel):
 class Observability(StrictModel):
     """What is measured and logged."""
 
-    kpis: list[Kpi] = Field([], description="Figures and targets; none: p50 1 s, p95 3 s, p99 5 s of a tool call.")
+    kpis: list[Kpi] = Field(
+        [], max_length=MOST_KPIS, description="Figures and targets; none: p50 1 s, p95 3 s, p99 5 s of a tool call."
+    )
     logging: Logging = Field(Logging(), description="What is logged.")
     metrics: Metrics = Field(Metrics(), description="The metrics endpoint.")
     tracing: dict[str, Any] | None = planned("Traces of requests.")

@@ -10,7 +10,7 @@ import yaml
 
 from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read_resource
 from sibyl_operator.desired import config_hash, desired, referenced_secrets
-from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts, SecretFacts
+from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts, SecretFacts, TargetFacts
 
 ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "tests" / "controlplane" / "crd_corpus"
@@ -101,6 +101,11 @@ KPIS = KpiFacts(
     pods_scraped=2,
     pods_expected=2,
     window_seconds=300.0,
+    targets=(
+        TargetFacts("p95_latency", 3.0, 0.4149, True),
+        TargetFacts("availability", 0.999, 0.9962, False, is_share=True),
+        TargetFacts("cost_per_query", 0.05, None, None),
+    ),
 )
 
 

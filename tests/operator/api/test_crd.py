@@ -81,6 +81,7 @@ def test_every_list_says_how_writers_share_it() -> None:
         ".spec.runtime.env": "map",
         ".spec.runtime.podTemplate.tolerations": "atomic",
         ".status.conditions": "map",
+        ".status.kpis.targets": "map",
     }
 
 

@@ -14,7 +14,8 @@ from jsonschema import Draft4Validator
 from sibyl_operator.api.conditions import conditions, invalid_conditions
 from sibyl_operator.api.crd import resource_schema
 from sibyl_operator.api.resource import InvalidResource, read_resource
-from sibyl_operator.api.status import invalid_status, seconds_text, significant, status
+from sibyl_operator.api.status import invalid_status, seconds_text, status
+from sibyl_operator.api.status_targets import significant
 from sibyl_operator.api.structure import prune
 from sibyl_operator.observed import Observed
 from tests.operator.api.facts import DATABASE, KPIS, body, children, observed, pod, resource, valid
@@ -56,6 +57,11 @@ def test_the_whole_status_of_a_service_that_is_well() -> None:
             "errorPercent": 0,
             "podsScraped": "2/2",
             "windowSeconds": 300,
+            "targets": [
+                {"name": "p95_latency", "target": "3", "value": "0.41", "met": True},
+                {"name": "availability", "target": "0.999", "value": "0.9962", "met": False},
+                {"name": "cost_per_query", "target": "0.05"},
+            ],
         },
         "database": {"version": "17.2", "vectorVersion": "0.8.5", "maxConnections": 100},
     }
@@ -124,7 +130,9 @@ def test_what_is_not_known_is_left_out() -> None:
 
 
 def test_a_service_without_traffic_has_no_latency_and_no_hits() -> None:
-    quiet = replace(KPIS, p50=None, p95=None, p99=None, requests_per_second=0.0, error_ratio=None, cache_hit_ratio=None)
+    quiet = replace(
+        KPIS, p50=None, p95=None, p99=None, requests_per_second=0.0, error_ratio=None, cache_hit_ratio=None, targets=()
+    )
     assert written(observed(kpis=quiet))["kpis"] == {
         "requestsPerSecond": "0",
         "podsScraped": "2/2",

@@ -13,7 +13,8 @@ import pytest
 from aiohttp import web
 
 from sibyl_operator.observe import Observer
-from sibyl_operator.observed import DatabaseFacts
+from sibyl_operator.observed import DatabaseFacts, TargetFacts
+from sibyl_runtime.workspace import Kpi
 
 METRICS = """# TYPE sibyl_mcp_tool_duration_seconds histogram
 sibyl_mcp_tool_duration_seconds_bucket{tool="s",le="1.0"} %d
@@ -61,14 +62,16 @@ def pod(port: int, *, ready: bool = True, **status: Any) -> dict[str, Any]:
 
 
 async def test_a_pod_is_asked_what_it_loaded_and_what_it_counted() -> None:
-    now = [1000.0]
+    now, wanted = [1000.0], [Kpi(name="requests_per_second", target=2.0)]
     async with runtime([10, 40]) as port, Observer(wall_clock=lambda: now[0]) as observer:
         await observer.pods("ns", "docs", [pod(port)])
+        observer.kpis("ns", "docs", wanted)
         now[0] += 10
         (facts,) = await observer.pods("ns", "docs", [pod(port)])
-        kpis = observer.kpis("ns", "docs")
+        kpis = observer.kpis("ns", "docs", wanted)
     assert (facts.loaded_hash, facts.template_hash, facts.ready, facts.error) == ("v1-abc", "v1-new", True, None)
     assert kpis is not None
+    assert kpis.targets == (TargetFacts("requests_per_second", 2.0, 3.0, True),)
     assert (kpis.requests_per_second, kpis.pods_scraped, kpis.pods_expected) == (3.0, 1, 1)
 
 

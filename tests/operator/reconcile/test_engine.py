@@ -8,7 +8,7 @@ import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from sibyl_operator.kube import Unavailable
-from sibyl_operator.observed import DatabaseFacts, KpiFacts
+from sibyl_operator.observed import DatabaseFacts, KpiFacts, TargetFacts
 from tests.fakes.cluster import Fault
 from tests.fakes.world import KEY, NAMESPACE, RUNTIME, World
 
@@ -53,9 +53,25 @@ async def test_an_unreachable_database_is_told_and_asked_again() -> None:
 async def test_measured_indicators_reach_the_status() -> None:
     world = World.with_workspace()
     await world.converge()
-    world.observer.kpi_facts = KpiFacts(0.1, 0.41, 0.9, 12.5, 0.0, 0.5, 3, 3, 300)
+    targets = (TargetFacts("cpu_usage", 70.0, 42.0, True),)
+    world.observer.kpi_facts = KpiFacts(0.1, 0.41, 0.9, 12.5, 0.0, 0.5, 3, 3, 300, targets)
     await world.reconcile()
-    assert world.child("SibylWorkspace", KEY.name)["status"]["kpis"]["p95"] == "0.41s"
+    told = world.child("SibylWorkspace", KEY.name)["status"]["kpis"]
+    assert (told["p95"], told["targets"]) == (
+        "0.41s", [{"name": "cpu_usage", "target": "70", "value": "42", "met": True}]
+    )  # fmt: skip
+    assert [kpi.name for kpi in world.observer.kpis_asked] == ["p50_latency", "p95_latency", "p99_latency"]
+
+
+async def test_noise_of_an_indicator_writes_nothing() -> None:
+    world = World.with_workspace()
+    await world.converge()
+    for index, value in enumerate((42.0, 42.9, 41.2, 42.4)):
+        targets = (TargetFacts("cpu_usage", 70.0, value, True),)
+        world.observer.kpi_facts = KpiFacts(0.1, 0.41, 0.9, 12.5, 0.0, 0.5, 3, 3, 300, targets)
+        before = len(world.cluster.writes)
+        await world.reconcile()
+        assert len(world.cluster.writes) - before == (1 if index == 0 else 0)
 
 
 async def test_an_invalid_workspace_leaves_the_children_alone_and_waits_for_a_change() -> None:

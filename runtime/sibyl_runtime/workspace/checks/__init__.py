@@ -12,13 +12,14 @@ from sibyl_runtime.workspace.checks.availability import (
 )
 from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluated
 from sibyl_runtime.workspace.checks.context import Check, Context, Finding
+from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
 from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
 from sibyl_runtime.workspace.checks.references import (
     parameters_are_declared,
     parameters_fit_their_settings,
     references_have_a_meaning,
 )
-from sibyl_runtime.workspace.checks.server import authentication_has_keys, kpi_names_are_unique, ports_differ
+from sibyl_runtime.workspace.checks.server import authentication_has_keys, ports_differ
 from sibyl_runtime.workspace.checks.shops import (
     caching_fits,
     shop_settings_are_known,
@@ -67,6 +68,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     authentication_has_keys,
     ports_differ,
     kpi_names_are_unique,
+    kpis_can_be_measured,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (

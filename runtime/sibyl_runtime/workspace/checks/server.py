@@ -1,4 +1,4 @@
-"""Checks of the server and of what is measured."""
+"""Checks of the server."""
 
 from __future__ import annotations
 
@@ -22,14 +22,3 @@ def authentication_has_keys(context: Context) -> Iterator[Finding]:
             ("mcp", "authentication", "keys"),
             "must hold at least one key, such as ${API_KEY}; without the section everybody may call",
         )
-
-
-def kpi_names_are_unique(context: Context) -> Iterator[Finding]:
-    """A figure is reported under its name."""
-    first: dict[str, int] = {}
-    for index, kpi in enumerate(context.workspace.observability.kpis):
-        if kpi.name in first:
-            yield Finding(
-                ("observability", "kpis", index, "name"), f'kpis {first[kpi.name]} and {index} are both "{kpi.name}"'
-            )
-        first.setdefault(kpi.name, index)
