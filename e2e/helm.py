@@ -1,4 +1,4 @@
-"""Helm, of exactly one version, built once from Go modules and kept in the cache: another one might render otherwise."""
+"""Helm, of exactly one version, built once from Go modules and cached: another one might render otherwise."""
 
 from __future__ import annotations
 

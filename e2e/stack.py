@@ -14,13 +14,13 @@ from typing import Any
 
 import yaml
 
+from e2e.chart import INSTALL_FILE
 from e2e.cluster.cluster import Cluster, Completed
 from e2e.cluster.process_node import ProcessNode
 from e2e.programs import PROGRAMS, ROOT
 
 OPERATOR_NAMESPACE = "sibyl-system"
 OPERATOR = "sibyl-operator"
-INSTALL_FILE = ROOT / "manifests" / "install.yaml"
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def running_stack(cluster: Cluster, namespace: str, **operator_settings: str) ->
 def install_manifest(operator_settings: Mapping[str, str]) -> str:
     """`manifests/install.yaml`, with some settings in the operator's environment set otherwise."""
     settings = {f"SIBYL_OPERATOR_{name.upper()}": value for name, value in operator_settings.items()}
-    manifests = [manifest for manifest in yaml.safe_load_all(INSTALL_FILE.read_text()) if manifest]
+    manifests = [manifest for manifest in yaml.safe_load_all((ROOT / INSTALL_FILE).read_text()) if manifest]
     for manifest in manifests:
         if manifest["kind"] == "Deployment":
             container = manifest["spec"]["template"]["spec"]["containers"][0]

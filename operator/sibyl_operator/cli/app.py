@@ -18,8 +18,8 @@ app = typer.Typer(
     name="sibyl-operator",
     help="Runs RAG services in Kubernetes: one SibylWorkspace each.",
     epilog=(
-        "Exit codes: 0 done · 1 invalid resource, a failed check, or the operator failed · 2 wrong usage · 3 no API server · "
-        "4 leadership lost · 5 port taken · 130 interrupted"
+        "Exit codes: 0 done · 1 invalid resource, a failed check, or the operator failed · 2 wrong usage · "
+        "3 no API server · 4 leadership lost · 5 port taken · 130 interrupted"
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -135,5 +135,8 @@ def check(
     from sibyl_operator.cli import printing
 
     printing.print_check(
-        url, namespaces=tuple(namespace or ()), kubeconfig=None if kubeconfig is None else str(kubeconfig), timeout=timeout
+        url,
+        namespaces=tuple(namespace or ()),
+        kubeconfig=None if kubeconfig is None else str(kubeconfig),
+        timeout=timeout,
     )

@@ -124,7 +124,7 @@ class PodTerm(Values):
     """Near which pods, or far from which."""
 
     topology_key: str = Field(min_length=1)
-    label_selector: LabelSelector | None = None
+    label_selector: LabelSelector  # without one, the API server says, no pod matches
     namespaces: list[NamespaceName] | None = None
     namespace_selector: LabelSelector | None = None
     match_label_keys: list[str] | None = None

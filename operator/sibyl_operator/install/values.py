@@ -1,4 +1,4 @@
-"""The values of the Helm chart: what `values.yaml`, `values.schema.json` and the table in the documentation come from."""
+"""The values of the Helm chart: `values.yaml`, `values.schema.json` and the documentation come from here."""
 
 from __future__ import annotations
 
@@ -169,11 +169,7 @@ class ChartValues(Values):
     tolerations: list[Toleration] = Field([], description="Taints that the pods tolerate.")
     affinity: Affinity = Field(Affinity(), description="Where the pods go, as Kubernetes has it.")
     topology_spread_constraints: list[SpreadConstraint] = Field(
-        [
-            SpreadConstraint(
-                max_skew=1, topology_key="kubernetes.io/hostname", when_unsatisfiable="ScheduleAnyway"
-            )
-        ],
+        [SpreadConstraint(max_skew=1, topology_key="kubernetes.io/hostname", when_unsatisfiable="ScheduleAnyway")],
         description="How the pods are spread; without a labelSelector it is that of the operator's pods.",
     )
     pod_disruption_budget: DisruptionBudget = DisruptionBudget()

@@ -1,4 +1,4 @@
-"""The three forms of the chart's values, all from one model: commented YAML, a closed JSON schema, a table for people."""
+"""The three forms of the chart's values, all from one model: commented YAML, a closed JSON schema, a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sibyl_operator.yaml_text import dump
 WIDTH: Final = 110
 INDENT: Final = "  "
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
-# Helm hands every chart the values that a parent chart shares; a closed schema that forgot them could not be a subchart.
+# Helm hands every chart the values that a parent shares: a closed schema that forgot them could not be a subchart.
 GLOBAL: Final = {"type": "object", "description": "Values shared by a parent chart; this chart reads none."}
 
 
@@ -83,7 +83,7 @@ def values_table() -> str:
     """The values as a Markdown table: path, default, meaning."""
     rows = ["| value | default | meaning |", "|---|---|---|"]
     for path, default, meaning in _rows(ChartValues(), ""):
-        rows.append(f"| `{path}` | `{json.dumps(default)}` | {meaning} |".replace("`\"\"`", "empty"))
+        rows.append(f"| `{path}` | `{json.dumps(default)}` | {meaning} |".replace('`""`', "empty"))
     return "\n".join(rows) + "\n"
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from sibyl_operator.kube.kinds import KINDS
-from sibyl_operator.rbac import WORKSPACE_GRANTS, Grant, lease_grants, role, with_reasons
+from sibyl_operator.rbac import WORKSPACE_GRANTS, lease_grants
 from sibyl_operator.reconcile.children import CHILD_KINDS
-from sibyl_operator.yaml_text import dump
 
 GRANTS = {(grant.group, grant.resource): grant for grant in WORKSPACE_GRANTS}
 READ_ONLY = {
@@ -55,12 +53,3 @@ def test_leases_are_those_of_the_operator_alone() -> None:
         "verbs": ["get", "update"],
         "resourceNames": ["sibyl-operator"],
     }
-
-
-def test_the_reasons_are_comments_beside_the_rules() -> None:
-    grants = (Grant("", "pods", ("list",), "to look at them"), Grant("", "secrets", ("get",), "to read them"))
-    made = role("Role", {"name": "r"}, grants)
-    text = with_reasons(dump(made, sort_keys=False), grants)
-    assert yaml.safe_load(text) == made
-    assert "# to look at them\n- apiGroups:" in text
-    assert "# to read them\n- apiGroups:" in text
