@@ -61,7 +61,16 @@ def render_text(
     options: Sequence[str] = (),
 ) -> str:
     """What `helm template` prints, without a cluster. Raises ChartError, BuildError."""
-    arguments = ("template", release, chart, "--namespace", namespace, "--values", "-", *options)
+    arguments: tuple[str | Path, ...] = (
+        "template",
+        release,
+        chart,
+        "--namespace",
+        namespace,
+        "--values",
+        "-",
+        *options,
+    )
     return helm(*arguments, values=values).stdout
 
 

@@ -229,9 +229,9 @@ def test_the_operator_may_reach_the_pods_of_the_namespaces_that_it_serves_and_no
         rules = found["NetworkPolicy", "sibyl-system", "sibyl-operator"]["spec"]["egress"]
         return [peer for rule in rules for peer in rule.get("to", [])]
 
-    (everywhere,), (some,) = peers(cluster), peers(some)
+    (everywhere,), (limited,) = peers(cluster), peers(some)
     assert everywhere["namespaceSelector"] == {}
-    (expression,) = some["namespaceSelector"]["matchExpressions"]
+    (expression,) = limited["namespaceSelector"]["matchExpressions"]
     assert expression == {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["team-a", "team-b"]}
 
 

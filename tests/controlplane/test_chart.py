@@ -1,4 +1,4 @@
-"""The chart in a real API server: every object is taken, and an operator without a ClusterRole serves its namespaces."""
+"""The chart in a real API server: every object is taken; an operator without a ClusterRole serves its namespaces."""
 
 from __future__ import annotations
 
@@ -209,10 +209,11 @@ def test_the_workspace_of_another_namespace_is_not_touched(reconciled: Installed
 
 
 def test_no_request_of_the_operator_was_refused_and_none_left_its_namespaces(reconciled: Installed) -> None:
-    requests = wait_until(
-        lambda: (r := reconciled.requests()) and any(e.get("objectRef", {}).get("subresource") == "status" for e in r) and r,
-        what="the audit log to tell of the status", timeout=30,
-    )  # fmt: skip
+    def told() -> bool:
+        return any(event.get("objectRef", {}).get("subresource") == "status" for event in reconciled.requests())
+
+    wait_until(told, what="the audit log to tell of the status", timeout=30)
+    requests = reconciled.requests()
     of_objects = [event for event in requests if "objectRef" in event]
     assert [describe(event) for event in requests if event["responseStatus"]["code"] in (401, 403)] == []
     outside = [event for event in of_objects if event["objectRef"].get("namespace") not in (SYSTEM, SERVED)]
@@ -272,7 +273,7 @@ def test_the_check_of_helm_test_is_content_with_it_and_names_what_it_may_not_see
     def check(*namespaces: str) -> Completed:
         command = [PROGRAMS["sibyl-operator"], "check", "--url", address, "--kubeconfig", account, "--timeout", "5"]
         options = [option for name in namespaces for option in ("--namespace", name)]
-        return subprocess.run([*command, *options], capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run([*map(str, command), *options], capture_output=True, text=True, check=False, timeout=60)
 
     assert check(SERVED).returncode == 0
     everywhere = check()

@@ -26,8 +26,8 @@ ARGOCD_FILE: Final = "manifests/argocd/argocd-cm.yaml"
 VALUES_PAGE: Final = "docs/values.md"
 INTRODUCTION: Final = """# Values of the chart
 
-This page is generated from the model that `values.yaml` and `values.schema.json` come from. Helm refuses a value that is
-not in it.
+This page is generated from the model that `values.yaml` and `values.schema.json` come from. Helm refuses a value that
+is not in it.
 
 """
 

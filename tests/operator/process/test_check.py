@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -17,6 +19,10 @@ from sibyl_operator.process.metrics import OperatorMetrics
 CRD = "sibylworkspaces.sibyl.dev"
 
 
+def nothing() -> None:
+    """What most requests cause."""
+
+
 @dataclass
 class Api:
     """An API server that lists workspaces, refuses, or has never heard of them."""
@@ -24,13 +30,14 @@ class Api:
     status: int = 200
     message: str = ""
     asked: list[str] = field(default_factory=list)
+    server: str = ""
     kubeconfig: str = ""
-    on_request: Callable[[], None] = field(default=lambda: None)
+    on_request: Callable[[], None] = nothing
 
     async def handle(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
         self.on_request()
-        body = {"items": []} if self.status == 200 else {"message": self.message}
+        body: dict[str, Any] = {"items": []} if self.status == 200 else {"message": self.message}
         return web.json_response(body, status=self.status)
 
 
@@ -42,15 +49,15 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
     runner = web.AppRunner(application, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    server = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    made.server = f"http://127.0.0.1:{runner.addresses[0][1]}"
     config = {
         "current-context": "c",
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-        "clusters": [{"name": "c", "cluster": {"server": server}}],
+        "clusters": [{"name": "c", "cluster": {"server": made.server}}],
         "users": [{"name": "u", "user": {"token": "t"}}],
     }
     made.kubeconfig = str(tmp_path / "kubeconfig")
-    Path(made.kubeconfig).write_text(yaml.safe_dump(config))
+    await asyncio.to_thread((tmp_path / "kubeconfig").write_text, yaml.safe_dump(config))
     yield made
     await runner.cleanup()
 
@@ -112,8 +119,7 @@ async def test_it_looks_again_until_everything_is_good(api: Api, operator: Opera
 
 
 async def test_another_program_under_that_address_is_not_taken_for_the_operator(api: Api) -> None:
-    address = yaml.safe_load(Path(api.kubeconfig).read_text())["clusters"][0]["cluster"]["server"]
-    findings = await check(address, (), kubeconfig=api.kubeconfig, timeout=0)
+    findings = await check(api.server, (), kubeconfig=api.kubeconfig, timeout=0)
     assert "is this the operator's address?" in str(findings[1].problem)
 
 
