@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -294,11 +295,23 @@ def test_it_works_as_a_part_of_another_chart(tmp_path: Path) -> None:
     assert deployment(objects(chart=parent, release="all"))["spec"]["replicas"] == 3
 
 
-def test_the_notes_name_three_commands() -> None:
-    text = (CHART / "templates" / "NOTES.txt").read_text()
-    assert [line.split(".")[0].strip() for line in text.splitlines() if line.strip()[:2] in ("1.", "2.", "3.")] == [
-        "1", "2", "3",
-    ]  # fmt: skip
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({}, ["serves all namespaces", "kubectl --namespace default apply"]),
+        ({"watch": {"namespaces": ["a", "b"]}}, ["serves a, b", "kubectl --namespace a apply"]),
+        ({"crds": {"enabled": False}}, ["crds.enabled is false"]),
+        ({"watch": {"namespaces": ["a"]}, "rbac": {"create": False}}, ["rbac.create is false"]),
+    ],
+)
+def test_the_notes_name_the_next_three_commands(values: dict[str, Any], words: list[str]) -> None:
+    options = ("--dry-run=client", "--output", "json", "--namespace", "sibyl-system", "--values", "-")
+    notes = json.loads(helm("install", "sibyl-operator", CHART, *options, values=values).stdout)["info"]["notes"]
+    steps = [line.strip()[:2] for line in notes.splitlines() if line.startswith("  ") and line.strip()[1:2] == "."]
+    assert steps == ["1.", "2.", "3."]
+    assert "helm test sibyl-operator --namespace sibyl-system" in notes
+    for each in words:
+        assert each in notes
 
 
 def test_reasons_stand_beside_the_rights_in_what_is_rendered() -> None:

@@ -8,10 +8,10 @@ from functools import cache
 
 import pytest
 
-from e2e.chart import helm, render_text
+from e2e.chart import CHART, helm, render_text
 from e2e.programs import ROOT
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", CHART / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 CONSOLE = re.compile(r"^```console\n(.*?)^```", re.MULTILINE | re.DOTALL)
 COMMANDS = sorted(
     {

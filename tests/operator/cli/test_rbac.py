@@ -53,3 +53,10 @@ def test_leases_are_those_of_the_operator_alone() -> None:
         "verbs": ["get", "update"],
         "resourceNames": ["sibyl-operator"],
     }
+
+
+def test_secrets_are_never_listed_nor_watched() -> None:
+    """Both would show every Secret of a namespace, whatever a workspace names."""
+    verbs = {verb for grant in WORKSPACE_GRANTS if grant.resource == "secrets" for verb in grant.verbs}
+    assert "get" in verbs
+    assert not {"list", "watch"} & verbs
