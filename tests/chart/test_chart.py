@@ -240,6 +240,7 @@ def test_the_operator_may_reach_the_pods_of_the_namespaces_that_it_serves_and_no
     ("release", "values", "name"),
     [
         ("sibyl-operator", {}, "sibyl-operator"),
+        ("sibyl", {}, "sibyl-operator"),
         ("prod", {}, "prod-sibyl-operator"),
         ("prod", {"nameOverride": "rag"}, "prod-rag"),
         ("prod", {"fullnameOverride": "rag"}, "rag"),

@@ -5,7 +5,13 @@
 {{- /* At most 50 characters: names with a suffix must still be names of Services and pods. */ -}}
 {{- define "sibyl-operator.fullname" -}}
 {{- $name := include "sibyl-operator.name" . -}}
-{{- $full := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
+{{- $full := printf "%s-%s" .Release.Name $name -}}
+{{- if contains $name .Release.Name -}}
+{{- $full = .Release.Name -}}
+{{- else if hasPrefix (printf "%s-" .Release.Name) $name -}}
+{{- /* A release called sibyl makes sibyl-operator, not sibyl-sibyl-operator. */ -}}
+{{- $full = $name -}}
+{{- end -}}
 {{- default $full .Values.fullnameOverride | trunc 50 | trimSuffix "-" -}}
 {{- end -}}
 
