@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from e2e.helm import ensure_helm
+from e2e.cluster.binaries import ensure_tool
 from e2e.programs import ROOT
 
 CHART: Final = ROOT / "charts" / "sibyl-operator"
@@ -40,7 +40,7 @@ def helm(*arguments: str | Path, values: Mapping[str, Any] | None = None, check:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("HELM_", "KUBE"))}
         homes = {f"HELM_{kind}_HOME": str(Path(home) / kind.lower()) for kind in ("CACHE", "CONFIG", "DATA")}
         done = subprocess.run(
-            [ensure_helm(), *arguments],
+            [ensure_tool("helm"), *arguments],
             input=json.dumps(values or {}),
             env={**kept, **homes},
             capture_output=True,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.helm import ensure_helm
+from e2e.cluster.binaries import ensure_tool
 
 HERE = Path(__file__).parent
 
@@ -18,4 +18,4 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     capture = session.config.pluginmanager.getplugin("capturemanager")
     with nullcontext() if capture is None else capture.global_and_fixture_disabled():
-        ensure_helm()
+        ensure_tool("helm")

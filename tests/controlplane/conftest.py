@@ -10,11 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from e2e.cluster.binaries import ensure_binaries
+from e2e.cluster.binaries import ensure_binaries, ensure_tool
 from e2e.cluster.cluster import Cluster, Completed
 from e2e.cluster.control_plane import ControlPlane, cluster_from_environment
 from e2e.cluster.process_node import ProcessNode
-from e2e.helm import ensure_helm
 
 HERE = Path(__file__).parent
 
@@ -36,7 +35,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     with nullcontext() if capture is None else capture.global_and_fixture_disabled():
         ensure_binaries()
         if chart:
-            ensure_helm()
+            ensure_tool("helm")
 
 
 @pytest.fixture(scope="session")
