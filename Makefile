@@ -33,10 +33,11 @@ lint: $(INSTALLED) ## ruff, mypy --strict, import contracts
 	@$(BIN)/lint-imports
 
 check: generate ## Regenerate what is generated, and fail when it differs from what is committed
-	@git diff --exit-code -- crds manifests docs
+	@git diff --exit-code -- charts crds manifests docs tests/chart
 
-generate: $(INSTALLED) ## Write the generated files anew: CRD, install manifest, rendered samples
+generate: $(INSTALLED) ## Write the generated files anew: CRD, chart, install manifest, rendered samples, reference pages
 	@$(BIN)/python -m sibyl_operator.install
+	@$(BIN)/python -m e2e.chart
 	@$(BIN)/python docs/workspace_reference.py
 
 bench: $(INSTALLED) ## Print the figures: ingest, query latency over HTTP, memory, start

@@ -6,7 +6,6 @@ The operator runs as the pod that `manifests/install.yaml` asks for, under its o
 from __future__ import annotations
 
 import json
-import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,9 +14,10 @@ from typing import Any
 
 import yaml
 
+from e2e.chart import INSTALL_FILE
 from e2e.cluster.cluster import Cluster, Completed
 from e2e.cluster.process_node import ProcessNode
-from e2e.programs import PROGRAMS
+from e2e.programs import PROGRAMS, ROOT
 
 OPERATOR_NAMESPACE = "sibyl-system"
 OPERATOR = "sibyl-operator"
@@ -80,15 +80,14 @@ def running_stack(cluster: Cluster, namespace: str, **operator_settings: str) ->
 
 
 def install_manifest(operator_settings: Mapping[str, str]) -> str:
-    """What `sibyl-operator install` prints, with further settings in the operator's environment."""
-    done = subprocess.run([PROGRAMS[OPERATOR], "install"], capture_output=True, text=True, check=True)
-    manifests = list(yaml.safe_load_all(done.stdout))
+    """`manifests/install.yaml`, with some settings in the operator's environment set otherwise."""
+    settings = {f"SIBYL_OPERATOR_{name.upper()}": value for name, value in operator_settings.items()}
+    manifests = [manifest for manifest in yaml.safe_load_all((ROOT / INSTALL_FILE).read_text()) if manifest]
     for manifest in manifests:
         if manifest["kind"] == "Deployment":
             container = manifest["spec"]["template"]["spec"]["containers"][0]
-            container["env"] += [
-                {"name": f"SIBYL_OPERATOR_{name.upper()}", "value": value} for name, value in operator_settings.items()
-            ]
+            kept = [entry for entry in container["env"] if entry["name"] not in settings]
+            container["env"] = kept + [{"name": name, "value": value} for name, value in settings.items()]
     return yaml.safe_dump_all(manifests, sort_keys=False)
 
 

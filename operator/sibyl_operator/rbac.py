@@ -7,7 +7,6 @@ repeated or missed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -63,23 +62,3 @@ def lease_grants(lease: str) -> tuple[Grant, ...]:
         Grant("coordination.k8s.io", "leases", ("create",), "leadership: the first replica makes the Lease"),
         Grant("coordination.k8s.io", "leases", ("get", "update"), "leadership: taken, renewed, released", (lease,)),
     )
-
-
-def role(kind: str, metadata: dict[str, Any], grants: Sequence[Grant]) -> dict[str, Any]:
-    """A Role or ClusterRole with these rights."""
-    return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": kind,
-        "metadata": metadata,
-        "rules": [grant.rule() for grant in grants],
-    }
-
-
-def with_reasons(role_text: str, grants: Sequence[Grant]) -> str:
-    """The YAML of a role, with the reason of each rule as a comment above it."""
-    reasons = iter(grants)
-    lines = [
-        f"# {next(reasons).reason}\n{line}" if line.startswith("- apiGroups:") else line
-        for line in role_text.splitlines()
-    ]
-    return "\n".join(lines) + "\n"

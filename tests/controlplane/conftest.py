@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from e2e.cluster.binaries import ensure_binaries
+from e2e.cluster.binaries import ensure_binaries, ensure_tool
 from e2e.cluster.cluster import Cluster, Completed
 from e2e.cluster.control_plane import ControlPlane, cluster_from_environment
 from e2e.cluster.process_node import ProcessNode
@@ -29,12 +30,12 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     wanted = any("control_plane" in getattr(item, "fixturenames", ()) for item in session.items)
     if not wanted or session.config.option.collectonly:
         return
+    chart = any(item.path.name == "test_chart.py" and item.path.is_relative_to(HERE) for item in session.items)
     capture = session.config.pluginmanager.getplugin("capturemanager")
-    if capture is None:
+    with nullcontext() if capture is None else capture.global_and_fixture_disabled():
         ensure_binaries()
-        return
-    with capture.global_and_fixture_disabled():
-        ensure_binaries()
+        if chart:
+            ensure_tool("helm")
 
 
 @pytest.fixture(scope="session")

@@ -21,8 +21,6 @@ from sibyl_operator.api.reading import unknown_field_problem
 from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read_resource, unknown_fields
 from sibyl_operator.api.status import status
 from sibyl_operator.desired import desired
-from sibyl_operator.install import Installation, installation
-from sibyl_operator.rbac import WORKSPACE_GRANTS
 from sibyl_operator.yaml_text import dump_all
 from tests.operator.api.facts import observed
 
@@ -256,46 +254,3 @@ def test_every_pod_is_admitted_where_only_restricted_pods_are(
     metadata = {"name": "probe", **template["metadata"]}
     pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
     assert api.post(f"/api/v1/namespaces/{namespace}/pods{DRY}", pod)["kind"] == "Pod"
-
-
-def test_what_installs_the_operator_is_taken(kubectl: Kubectl, api: KubeRest, namespace: str) -> None:
-    made = dump_all(installation(Installation(namespace=namespace)))
-    options = ("--server-side", "--force-conflicts", "--dry-run=server", "--validate=strict")
-    done = kubectl("apply", *options, "-f", "-", input=made)
-    assert done.stderr == ""
-
-
-DENIED = [
-    ("list", "secrets"),
-    ("watch", "secrets"),
-    ("create", "secrets"),
-    ("delete", "pods"),
-    ("create", "pods/exec"),
-    ("update", "sibylworkspaces.sibyl.dev"),
-    ("delete", "sibylworkspaces.sibyl.dev"),
-    ("create", "roles.rbac.authorization.k8s.io"),
-    ("get", "nodes"),
-]
-
-
-def test_the_operators_account_may_do_what_it_needs_and_nothing_else(
-    kubectl: Kubectl, api: KubeRest, namespace: str
-) -> None:
-    plan = Installation(namespace=namespace, serves=(namespace,))
-    rights = [made for made in installation(plan) if made["kind"] in ("ServiceAccount", "Role", "RoleBinding")]
-    kubectl("apply", "-f", "-", input=dump_all(rights))
-
-    def may(verb: str, resource: str, *, subresource: str = "", within: str = namespace) -> bool:
-        answer = kubectl(
-            "auth", "can-i", verb, resource, f"--subresource={subresource}", "--namespace", within,
-            f"--as=system:serviceaccount:{namespace}:sibyl-operator", check=False,
-        )  # fmt: skip
-        return answer.stdout.strip() == "yes"
-
-    for grant in WORKSPACE_GRANTS:
-        resource, _, subresource = grant.resource.partition("/")
-        full = f"{resource}.{grant.group}" if grant.group else resource
-        assert may(grant.verbs[0], full, subresource=subresource), grant
-    for verb, resource in DENIED:
-        assert not may(verb, resource), (verb, resource)
-    assert not may("get", "secrets", within="kube-system")

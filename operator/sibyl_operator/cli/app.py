@@ -18,8 +18,8 @@ app = typer.Typer(
     name="sibyl-operator",
     help="Runs RAG services in Kubernetes: one SibylWorkspace each.",
     epilog=(
-        "Exit codes: 0 done · 1 invalid resource, or the operator failed · 2 wrong usage · 3 no API server · "
-        "4 leadership lost · 5 port taken · 130 interrupted"
+        "Exit codes: 0 done · 1 invalid resource, a failed check, or the operator failed · 2 wrong usage · "
+        "3 no API server · 4 leadership lost · 5 port taken · 130 interrupted"
     ),
     no_args_is_help=True,
     add_completion=False,
@@ -123,18 +123,20 @@ def render(
 
 
 @app.command()
-def install(
+def check(
+    url: Annotated[str, typer.Option(help="Address of the operator's /readyz and /metrics.", show_default=False)],
     namespace: Namespaces = None,
-    operator_namespace: Annotated[str, typer.Option(help="Where the operator runs.")] = "sibyl-system",
-    image: Annotated[
-        str | None, typer.Option(help=f"Image of the operator. [default: sibyl-operator:{__version__}]")
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="[default: $KUBECONFIG, the pod's service account, ~/.kube/config]")
     ] = None,
-    replicas: Annotated[int, typer.Option(min=1, max=5, help="Replicas; one works, the others stand by.")] = 2,
-    json: Json = False,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for everything to be good.")] = 60.0,
 ) -> None:
-    """Print what installs the operator: with --namespace, Roles in these namespaces instead of a ClusterRole."""
+    """Check an installation: the operator answers, and the API server serves workspaces to this account."""
     from sibyl_operator.cli import printing
 
-    printing.print_installation(
-        serves=tuple(namespace or ()), namespace=operator_namespace, image=image, replicas=replicas, as_json=json
+    printing.print_check(
+        url,
+        namespaces=tuple(namespace or ()),
+        kubeconfig=None if kubeconfig is None else str(kubeconfig),
+        timeout=timeout,
     )

@@ -1,17 +1,18 @@
-"""The commands that print manifests."""
+"""The commands that print: manifests, and what a check found."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sibyl_operator.api.crd import custom_resource_definition
 from sibyl_operator.desired.rendering import children_of
-from sibyl_operator.install import Installation, installation, installation_text
+from sibyl_operator.process.check import check
 from sibyl_operator.yaml_text import dump_all
 from sibyl_runtime.workspace import WorkspaceInvalid, load_document
 
@@ -26,13 +27,13 @@ def print_crd(*, as_json: bool) -> None:
     sys.stdout.write(_json(manifest) if as_json else dump_all([manifest]))
 
 
-def print_installation(
-    *, serves: tuple[str, ...], namespace: str, image: str | None, replicas: int, as_json: bool
-) -> None:
-    """What installs the operator."""
-    plan = Installation(namespace=namespace, replicas=replicas, serves=serves)
-    plan = plan if image is None else replace(plan, image=image)
-    sys.stdout.write(_json(_list(installation(plan))) if as_json else installation_text(plan))
+def print_check(url: str, *, namespaces: tuple[str, ...], kubeconfig: str | None, timeout: float) -> None:
+    """Every finding of a check, and exit code 1 where one is a problem."""
+    findings = asyncio.run(check(url, namespaces, kubeconfig=kubeconfig, timeout=timeout))
+    for finding in findings:
+        print(finding)
+    if any(finding.problem is not None for finding in findings):
+        raise SystemExit(INVALID)
 
 
 def print_children(file: Path, *, namespace: str | None, as_json: bool) -> None:

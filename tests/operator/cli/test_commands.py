@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from sibyl_operator import __version__
 from sibyl_operator.api.crd import custom_resource_definition
 from sibyl_operator.cli.app import app
-from sibyl_operator.install import Installation, installation
 from tests.operator.api.facts import ROOT, body
 
 QUICKSTART = ROOT / "manifests" / "samples" / "quickstart.yaml"
@@ -29,7 +28,7 @@ def test_the_version_is_printed() -> None:
     assert run("--version")[0] == f"sibyl-operator {__version__}\n"
 
 
-@pytest.mark.parametrize("command", ["run", "crd", "render", "install"])
+@pytest.mark.parametrize("command", ["run", "crd", "render", "check"])
 def test_every_command_has_help(command: str) -> None:
     assert "Usage:" in run(command, "--help")[0]
 
@@ -37,15 +36,6 @@ def test_every_command_has_help(command: str) -> None:
 def test_the_crd_is_printed_as_yaml_and_as_json() -> None:
     assert yaml.safe_load(run("crd")[0]) == custom_resource_definition()
     assert json.loads(run("crd", "--json")[0]) == custom_resource_definition()
-
-
-def test_what_installs_the_operator_is_printed() -> None:
-    assert tuple(yaml.safe_load_all(run("install")[0])) == installation(Installation())
-    plan = Installation(namespace="ops", image="x:1", replicas=1, serves=("a", "b"))
-    arguments = ["--namespace", "a", "--namespace", "b", "--operator-namespace", "ops", "--image", "x:1"]
-    printed = json.loads(run("install", *arguments, "--replicas", "1", "--json")[0])
-    assert printed["kind"] == "List"
-    assert tuple(printed["items"]) == installation(plan)
 
 
 def test_the_children_of_a_workspace_are_printed() -> None:
@@ -97,3 +87,12 @@ def test_a_variable_that_is_no_setting_is_named() -> None:
 def test_without_an_api_server_the_operator_says_so_and_ends_with_3(tmp_path: Path) -> None:
     missing = tmp_path / "kubeconfig"
     run("run", "--kubeconfig", str(missing), "--http-port", "0", code=3)
+
+
+def test_a_check_that_fails_names_what_failed_and_ends_with_1(tmp_path: Path) -> None:
+    nobody, missing = "http://127.0.0.1:9", tmp_path / "kubeconfig"
+    output, _ = run("check", "--url", nobody, "--kubeconfig", str(missing), "--timeout", "0", code=1)
+    lines = output.splitlines()
+    assert [line.split()[0] for line in lines] == ["FAILED"] * 3
+    assert lines[0].startswith(f"FAILED  {nobody}/readyz: ")
+    assert str(missing) in lines[2]

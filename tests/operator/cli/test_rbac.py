@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import pytest
-import yaml
 
 from sibyl_operator.kube.kinds import KINDS
-from sibyl_operator.rbac import WORKSPACE_GRANTS, Grant, lease_grants, role, with_reasons
+from sibyl_operator.rbac import WORKSPACE_GRANTS, lease_grants
 from sibyl_operator.reconcile.children import CHILD_KINDS
-from sibyl_operator.yaml_text import dump
 
 GRANTS = {(grant.group, grant.resource): grant for grant in WORKSPACE_GRANTS}
 READ_ONLY = {
@@ -57,10 +55,8 @@ def test_leases_are_those_of_the_operator_alone() -> None:
     }
 
 
-def test_the_reasons_are_comments_beside_the_rules() -> None:
-    grants = (Grant("", "pods", ("list",), "to look at them"), Grant("", "secrets", ("get",), "to read them"))
-    made = role("Role", {"name": "r"}, grants)
-    text = with_reasons(dump(made, sort_keys=False), grants)
-    assert yaml.safe_load(text) == made
-    assert "# to look at them\n- apiGroups:" in text
-    assert "# to read them\n- apiGroups:" in text
+def test_secrets_are_never_listed_nor_watched() -> None:
+    """Both would show every Secret of a namespace, whatever a workspace names."""
+    verbs = {verb for grant in WORKSPACE_GRANTS if grant.resource == "secrets" for verb in grant.verbs}
+    assert "get" in verbs
+    assert not {"list", "watch"} & verbs

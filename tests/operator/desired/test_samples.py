@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from sibyl_operator.api.scaling import SURGE, replica_bounds
-from sibyl_operator.install.generate import RENDERED, SAMPLES, generated_files, write_generated_files
+from sibyl_operator.install.generate import HEALTH, RENDERED, SAMPLES, generated_files, write_generated_files
 from tests.operator.api.facts import ROOT, valid
 
 PATHS = sorted((ROOT / SAMPLES).glob("*.yaml"))
@@ -65,7 +65,10 @@ def test_writing_the_generated_files_changes_only_what_differs(tmp_path: Path) -
     samples = tmp_path / SAMPLES
     samples.mkdir(parents=True)
     (samples / "quickstart.yaml").write_text((ROOT / SAMPLES / "quickstart.yaml").read_text())
-    assert len(write_generated_files(tmp_path)) == 3
+    (tmp_path / HEALTH).parent.mkdir(parents=True)
+    (tmp_path / HEALTH).write_text("return {}")
+    # The CRD, the four generated files of the chart, Argo CD's entry, the page of values, one rendering.
+    assert len(write_generated_files(tmp_path)) == 8
     assert write_generated_files(tmp_path) == []
     stale = tmp_path / RENDERED / "gone.yaml"
     stale.write_text("left over")
