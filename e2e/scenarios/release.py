@@ -72,12 +72,12 @@ class Release:
     def _values(self) -> list[str]:
         values = {
             "image": {"repository": self.images.operator.repository, "tag": self.images.operator.tag},
-            "defaultImages": {
-                "runtime": self.images.runtime.name,
-                "database": self.images.postgres.name,
-                "cache": self.images.redis.name,
+            "settings": {
+                **SETTINGS,
+                "runtimeImage": self.images.runtime.name,
+                "databaseImage": self.images.postgres.name,
+                "cacheImage": self.images.redis.name,
             },
-            "settings": SETTINGS,
             **self.values,
         }
         written = self.node.work / "values.json"

@@ -19,12 +19,13 @@
   - pods
   verbs:
   - list
-# credentials that a workspace names: read by name, never listed or watched
+# credentials: those that a workspace names are read, ours made once
 - apiGroups:
   - ''
   resources:
   - secrets
   verbs:
+  - create
   - get
 # child: the identity of the runtime pods
 - apiGroups:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from sibyl_operator.install.base import Duration, NamespaceName, Port, Seconds, Values
 from sibyl_operator.install.pod_values import (
@@ -17,6 +17,9 @@ from sibyl_operator.install.pod_values import (
     Toleration,
     Variable,
 )
+
+
+ImageText = Annotated[str, StringConstraints(pattern=r"^\S*$")]
 
 
 class Image(Values):
@@ -72,6 +75,15 @@ class Settings(Values):
     reconcile_deadline: Seconds = Field(120, description="How long one pass over a workspace may take.")
     kpi_window: Seconds = Field(
         300, description="The indicators cover so much of the past; at least two scrape intervals."
+    )
+    runtime_image: ImageText = Field(
+        "", description="Image of runtime pods whose workspace names none; empty for that of the operator's version."
+    )
+    database_image: ImageText = Field(
+        "", description="Image of Builtin databases whose workspace names none; empty for pgvector's public one."
+    )
+    cache_image: ImageText = Field(
+        "", description="Image of Builtin caches whose workspace names none; empty for the public one of Redis."
     )
 
 
