@@ -24,6 +24,7 @@ from e2e.chart import (
 from e2e.programs import ROOT
 from sibyl_operator import __version__
 from sibyl_operator.api.crd import custom_resource_definition
+from sibyl_operator.api.images import DefaultImages
 from sibyl_operator.api.resource import InvalidResource, read_resource
 from sibyl_operator.process import Settings
 from sibyl_operator.rbac import WORKSPACE_GRANTS, lease_grants
@@ -150,6 +151,7 @@ def test_every_setting_reaches_the_process() -> None:
         "logLevel": "DEBUG", "logFormat": "text", "workers": 5, "requestTimeout": 31, "leaseDuration": 16,
         "renewDeadline": 11, "retryPeriod": 2.5, "shutdownGrace": 21, "waitingInterval": 0.5, "scrapeInterval": 16,
         "blockedInterval": 61, "resyncInterval": 1000000, "reconcileDeadline": 121, "kpiWindow": 301,
+        "runtimeImage": "mirror/runtime:1", "databaseImage": "mirror/postgres:18", "cacheImage": "mirror/redis:8",
     }  # fmt: skip
     assert set(changed) == set(yaml.safe_load((CHART / "values.yaml").read_text())["settings"])
     found = objects({"settings": changed})
@@ -157,6 +159,7 @@ def test_every_setting_reaches_the_process() -> None:
     assert settings.resync_interval == 1_000_000
     assert (settings.log_level, settings.log_format, settings.workers) == ("DEBUG", "text", 5)
     assert (settings.retry_period, settings.waiting_interval, settings.kpi_window) == (2.5, 0.5, 301)
+    assert settings.images == DefaultImages("mirror/runtime:1", "mirror/postgres:18", "mirror/redis:8")
     assert pod(found)["terminationGracePeriodSeconds"] == 31
 
 

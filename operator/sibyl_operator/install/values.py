@@ -18,7 +18,6 @@ from sibyl_operator.install.pod_values import (
     Variable,
 )
 
-
 ImageText = Annotated[str, StringConstraints(pattern=r"^\S*$")]
 
 

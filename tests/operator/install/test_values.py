@@ -115,7 +115,9 @@ def test_values_of_a_parent_chart_are_no_unknown_key() -> None:
 def test_the_settings_are_those_of_the_process_with_its_defaults() -> None:
     process = {field.name: getattr(Settings(), field.name) for field in fields(Settings)}
     ours = SettingValues().model_dump(by_alias=False)
-    assert {name: value for name, value in process.items() if name not in OF_THE_CHART} == ours
+    said = {name: value for name, value in ours.items() if value != ""}
+    assert {name: process[name] for name in said} == said
+    assert set(ours) == set(process) - set(OF_THE_CHART)
     # The template makes the variable from the key: snake case, in capitals.
     assert {to_snake(key) for key in default_values()["settings"]} == set(ours)
 
