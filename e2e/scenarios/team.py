@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psycopg
 import yaml
 
 from e2e.cluster.cluster import Completed
@@ -125,6 +127,15 @@ class Team:
         assert done.returncode in (0, 4), done.stderr
         report: dict[str, Any] = json.loads(done.stdout)
         return report
+
+    def rows(self, workspace: str, pod: str, query: str) -> list[tuple[Any, ...]]:
+        """What one server of a Builtin database answers to the runtime's role; raises psycopg.Error while it cannot."""
+        address = self.get("pod", pod)["status"].get("podIP")
+        password = base64.b64decode(self.get("secret", f"{workspace}-db-app")["data"]["password"]).decode()
+        with psycopg.connect(
+            host=address, user="sibyl", password=password, dbname="sibyl", connect_timeout=3, autocommit=True
+        ) as connection:
+            return connection.execute(query.encode()).fetchall()
 
     @contextmanager
     def forwarded(self, target: str, port: int) -> Iterator[str]:

@@ -42,7 +42,7 @@ def test_a_killed_database_fails_requests_politely_and_loses_no_document(team: T
     assert answers.broken == []
     assert answers.slowest < DEADLINE + 2
     team.wait_ready("quickstart")
-    held = {document["id"] for document in _documents(address, "written")}
+    held = {str(row[0]) for row in team.rows("quickstart", "quickstart-db-0", "SELECT id FROM documents_documents")}
     assert set(accepted) <= held, set(accepted) - held
 
 
@@ -61,13 +61,6 @@ def _write(address: str, accepted: list[str], stop: threading.Event) -> None:
         if response.status_code == 200:
             accepted.append(document["id"])
         stop.wait(0.1)
-
-
-def _documents(address: str, source: str) -> list[dict[str, object]]:
-    response = httpx.get(f"{address}/documents", params={"source": source}, timeout=30)
-    response.raise_for_status()
-    found: list[dict[str, object]] = response.json()["documents"]
-    return found
 
 
 def test_a_killed_cache_fails_no_request(team: Team, timings: Timings) -> None:
