@@ -2,7 +2,7 @@
 
 Every request is small and ends: it has a deadline, and what it stored stays when it fails, so that a client simply
 sends it again. One is worked on at a time, another one waits with its body read; the next is told to come back. The
-embedding model takes questions before documents, so that answers stay fast meanwhile.
+embedding model takes questions before documents: one waits for a single small batch of them at most.
 """
 
 from __future__ import annotations
