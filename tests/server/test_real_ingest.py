@@ -237,6 +237,24 @@ def test_an_interruption_removes_nothing_and_the_next_run_does_the_rest(
     assert (rest["documents"] + rest["unchanged"], rest["replaced"], rest["removed"]) == (120, 0, 1)
 
 
+def test_a_service_that_is_restarted_half_way_is_waited_for(database_dsn: str, tmp_path: Path) -> None:
+    pages = write_pages(tmp_path / "pages", 60, "The stork number {n} builds on the chimney. ")
+    file = write_workspace(tmp_path, pipelines={"ingest": {"steps": IN_SMALL_BATCHES}})
+    environ = {"DATABASE_URL": database_dsn}
+    with concurrent.futures.ThreadPoolExecutor() as threads:
+        with serving(file, environ=environ) as server:
+            sending = threads.submit(send, server, pages, "--source", "pages")
+            eventually(lambda: stored(database_dsn) > 0)
+            server.process.kill()
+            server.process.wait()
+        assert stored(database_dsn) < 60
+        with serving(file, "--port", server.api.rpartition(":")[2], environ=environ):
+            ended = sending.result()
+    assert ended.code == 0, ended.stderr
+    assert (ended.json["documents"] + ended.json["unchanged"], ended.json["replaced"]) == (60, 0)
+    assert stored(database_dsn) == 60
+
+
 def test_a_database_that_goes_away_half_way_leaves_whole_documents_and_the_client_completes(tmp_path: Path) -> None:
     postgres = EmbeddedPostgres(tmp_path / "postgres", tcp=True, settings={"fsync": "off"})
     dsn = postgres.start()

@@ -83,14 +83,9 @@ class DocumentsRoute:
             await JSON(shown(report))(scope, receive, send)
 
     async def _answer(self, scope: Scope, receive: Receive) -> IngestReport:
-        deadline = Deadline.after(self._timeout)
-        try:
-            async with asyncio.timeout(self._timeout):
-                body = await read_json_object(scope, receive, limit=self._limit, expected=self._expected)
-        except TimeoutError:
-            raise deadline.exceeded("receive") from None
         deadline = Deadline.after(self._timeout * PATIENCE)
-        overtime = asyncio.timeout(self._timeout * PATIENCE + OVERTIME_SECONDS)
+        body = await self._read(scope, receive)
+        overtime = asyncio.timeout((deadline.remaining() or 0.0) + OVERTIME_SECONDS)
         try:
             async with overtime, CancelledWithClient(receive):
                 return await self._work(body, deadline)
@@ -98,6 +93,15 @@ class DocumentsRoute:
             if not overtime.expired():
                 raise
             raise deadline.exceeded("ingest") from None
+
+    async def _read(self, scope: Scope, receive: Receive) -> dict[str, Any]:
+        """The body. It gets the time of a question: one that trickles in must not hold a place for longer."""
+        deadline = Deadline.after(self._timeout)
+        try:
+            async with asyncio.timeout(self._timeout):
+                return await read_json_object(scope, receive, limit=self._limit, expected=self._expected)
+        except TimeoutError:
+            raise deadline.exceeded("receive") from None
 
 
 def add_document_routes(app: FastAPI, runtime: ServedRuntime) -> None:
