@@ -85,6 +85,20 @@ def ingest(file: Path, documents: Path) -> Mapping[str, Any]:
     return dict(json.loads(done.stdout))
 
 
+@contextmanager
+def sending(file: Path, server: Server, documents: Path, source: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`sibyl ingest --server` at work; broken off in the end."""
+    address = f"http://{server.host}:{server.port}"
+    command = [*SIBYL, "ingest", "--server", address, "--source", source, str(documents)]
+    with file.with_suffix(".sending.log").open("wb") as output:
+        process = subprocess.Popen(command, cwd=file.parent, stdout=output, stderr=output)
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.wait(60)
+
+
 def load(server: Server, clients: int, seconds: float, questions: Sequence[str]) -> Mapping[str, Any]:
     """What the load generator measured."""
     command = [sys.executable, "-m", "bench.load", server.host, str(server.port), str(clients), str(seconds)]
@@ -115,6 +129,30 @@ def measure_questions(server: Server, rounds: int, seconds: float, questions: Se
     }
     cpu = (_cpu_seconds(server.process) - before) / asked * 1000
     return {"clients": figures, "server_cpu_ms_per_question": round(cpu, 3)}
+
+
+def measure_questions_during_ingest(
+    file: Path, server: Server, documents: Path, seconds: float, questions: Sequence[str]
+) -> dict[str, float]:
+    """One client's times while documents come in over HTTP all the while: the same files, as another source."""
+    stored_before = _stored(server)
+    with sending(file, server, documents, "during") as process:
+        while _stored(server) == stored_before:
+            if process.poll() is not None:
+                raise SystemExit("the ingest ended before it stored anything")
+            time.sleep(0.05)
+        result = load(server, 1, seconds, questions)
+        if process.poll() is not None:
+            raise SystemExit("the ingest ended before the questions did; give it more --chunks")
+    return {name: round(result[name], 2) for name in ("p50_ms", "p95_ms", "p99_ms", "per_second")}
+
+
+def _stored(server: Server) -> float:
+    """Batches that the server has stored since its start."""
+    with urllib.request.urlopen(f"{server.watch}/metrics", timeout=10) as response:
+        lines = response.read().decode().splitlines()
+    counted = [line for line in lines if line.startswith("sibyl_vector_store_operations_total{")]
+    return sum(float(line.split()[-1]) for line in counted if 'operation="replace"' in line)
 
 
 def memory(process: psutil.Popen) -> dict[str, float]:
@@ -167,6 +205,7 @@ def measure(chunks: int, rounds: int, seconds: float) -> dict[str, Any]:
             answered = measure_questions(server, rounds, seconds, questions)
             loaded = memory(server.process)
             scrape = scrape_milliseconds(server)
+            during = measure_questions_during_ingest(file, server, documents, seconds, questions)
     return {
         "start": {"empty_directory_s": round(first_start, 2), "existing_data_s": round(statistics.median(starts), 2)},
         "ingest": {
@@ -176,6 +215,7 @@ def measure(chunks: int, rounds: int, seconds: float) -> dict[str, Any]:
             "documents_per_second": round(report["documents"] / report["seconds"], 1),
         },
         "questions": answered,
+        "questions_during_ingest": during,
         "memory": {"idle": idle, "after_load": loaded},
         "scrape_ms": scrape,
         "load_average": os.getloadavg()[0],
@@ -195,10 +235,11 @@ def lines(figures: Mapping[str, Any]) -> list[str]:
         *(
             (
                 f"search_documents, {clients} client{'' if clients == '1' else 's'}",
-                f"p50 {run['p50_ms']} ms   p95 {run['p95_ms']} ms   p99 {run['p99_ms']} ms   {run['per_second']} /s",
+                _times(run),
             )
             for clients, run in figures["questions"]["clients"].items()
         ),
+        ("the same during an ingest", _times(figures["questions_during_ingest"])),
         ("server CPU", f"{figures['questions']['server_cpu_ms_per_question']} ms a question"),
         *(
             (
@@ -211,6 +252,10 @@ def lines(figures: Mapping[str, Any]) -> list[str]:
         ("load average", f"{figures['load_average']:.1f} on {os.cpu_count()} cores"),
     ]
     return [f"{name:<28} {value}" for name, value in rows]
+
+
+def _times(run: Mapping[str, float]) -> str:
+    return f"p50 {run['p50_ms']} ms   p95 {run['p95_ms']} ms   p99 {run['p99_ms']} ms   {run['per_second']} /s"
 
 
 def main() -> None:

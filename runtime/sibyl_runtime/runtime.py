@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +17,14 @@ from sibyl_runtime.answering import AnswerReuse, CorpusVersion, ToolOutcome, out
 from sibyl_runtime.cache import AnswerCache, AnswerIdentity, answer_key, open_cache
 from sibyl_runtime.errors import IngestError, NotFound
 from sibyl_runtime.health import HealthChecks, overall
+from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
 from sibyl_runtime.opening import described, identity_of, open_services, redis_ping
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, SkippedFile
 from sibyl_runtime.pipeline.engine import PipelineEngine, invalid_arguments
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.settings import Settings
+from sibyl_runtime.store.records import IdRange
+from sibyl_runtime.techniques.receive_documents import GivenDocuments, ReceiveDocuments
 from sibyl_runtime.workspace import (
     ArgumentsInvalid,
     SourceDocument,
@@ -82,6 +85,8 @@ class Runtime:
         self._reuse = None if cache is None else AnswerReuse(cache)
         self._version = CorpusVersion(services.store)
         self._ingesting = asyncio.Lock()
+        self._index = IndexCare(services.store.ensure_index)
+        on_close.push_async_callback(self._index.close)
         self._opened_at = time.monotonic()
         self._redis = redis_ping(workspace)
         if self._redis is not None:
@@ -167,9 +172,43 @@ class Runtime:
                 result = await self.engine.run(pipeline, parameters, deadline=deadline, progress=progress)
             finally:
                 self._version.forget()
-        if not result.ledgers:
-            raise IngestError(f"pipeline `{pipeline}` loads no documents; it has no step data.load_documents that ran")
         return _report(result, time.perf_counter() - started)
+
+    async def store_documents(self, given: GivenDocuments, *, pipeline: str, deadline: Deadline) -> IngestReport:
+        """Bring what the collection holds of these documents up to date, by a pipeline whose loading they replace.
+
+        Nothing is removed. What was stored stays stored when this fails or the deadline passes, so that the same
+        documents may be given again. Raises as `ingest` does, Overloaded, and DeadlineExceeded.
+        """
+        started = time.perf_counter()
+        parameters = receiving_parameters(self.workspace, pipeline, given.source)
+        loader = ReceiveDocuments(given)
+        async with turn(self._ingesting, deadline):
+            try:
+                result = await self.engine.run(pipeline, parameters, deadline=deadline, instead={loader.id: loader})
+            finally:
+                self._version.forget()
+        report = _report(result, time.perf_counter() - started)
+        if report.documents:
+            self._index.ask()
+        return report
+
+    async def prune_documents(
+        self, source: str, keep: Sequence[str], *, within: IdRange, deadline: Deadline
+    ) -> IngestReport:
+        """Remove the documents of `source` that are not in `keep`, of those with an id `within` a range."""
+        started = time.perf_counter()
+        async with turn(self._ingesting, deadline):
+            try:
+                async with asyncio.timeout(deadline.remaining()):
+                    removed = await self.services.store.remove_missing(source, keep, within)
+            except TimeoutError as error:
+                raise deadline.exceeded("remove") from error
+            finally:
+                self._version.forget()
+        if removed:
+            self._index.ask()
+        return IngestReport(0, 0, 0, 0, removed, time.perf_counter() - started)
 
     async def health(self) -> Mapping[str, Any]:
         """The documented health document; each part checked at most once a second, and for less than a second."""
@@ -233,7 +272,12 @@ class Runtime:
 
 
 def _report(result: PipelineResult, seconds: float) -> IngestReport:
+    """Raises IngestError when nothing was loaded."""
     ledgers = result.ledgers
+    if not ledgers:
+        raise IngestError(
+            f"pipeline `{result.pipeline}` loads no documents; it has no step data.load_documents that ran"
+        )
     return IngestReport(
         documents=sum(ledger.stored for ledger in ledgers),
         chunks=sum(ledger.stored_chunks for ledger in ledgers),

@@ -59,7 +59,7 @@ def test_a_server_is_asked_with_its_key(
             1, "sibyl: The API key in the header X-API-Key is not one that this server knows.\n",
         )  # fmt: skip
         monkeypatch.setenv("SIBYL_API_KEY", "alpha")
-        right = command("query", "--url", f"{server.api}/", QUESTION)
+        right = command("query", "--server", f"{server.api}/", QUESTION)
         assert right.code == 0, right.stderr
         assert "Arctic tern" in right.stdout
         assert TIMINGS.fullmatch(right.stdout.splitlines()[-1])

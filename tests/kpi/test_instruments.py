@@ -15,7 +15,7 @@ from sibyl_runtime.kpi import KnownLabels, MeteredEngine, MeteredLanguageModel, 
 from sibyl_runtime.kpi.engine import step_seconds
 from sibyl_runtime.pipeline.context import Deadline, Services, StageTiming, StepContext
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest
-from sibyl_runtime.store.records import Hit, StoreCounts, VectorStore
+from sibyl_runtime.store.records import Hit, IdRange, StoreCounts, VectorStore
 from sibyl_runtime.workspace import load_document, parse_workspace
 
 REQUEST = GenerationRequest(question="q", passages=(), prompt="p")
@@ -52,8 +52,8 @@ class Store:
         self.asked.append(("replace", documents))
         return 7
 
-    async def remove_missing(self, source: str, present: Any) -> int:
-        self.asked.append(("remove_missing", (source, present)))
+    async def remove_missing(self, source: str, present: Any, within: IdRange) -> int:
+        self.asked.append(("remove_missing", (source, present, within)))
         return 3
 
     async def search(self, _: Any, **settings: Any) -> list[Hit]:
@@ -141,7 +141,7 @@ async def test_every_operation_of_the_store_is_passed_on_and_counted(metrics: Ru
     vector = np.zeros(3, dtype=np.float32)
     assert await store.search(vector, top_k=4, threshold=0.1, filters={"a": 1}, timeout=2.0) == [HIT]
     assert await store.replace([]) == 7
-    assert await store.remove_missing("s", ["d"]) == 3
+    assert await store.remove_missing("s", ["d"], IdRange("c")) == 3
     assert await store.fingerprints(["d"]) == {"d": "f"}
     await store.ensure_index()
     assert await store.counts() == StoreCounts(1, 2, 3)
@@ -151,7 +151,7 @@ async def test_every_operation_of_the_store_is_passed_on_and_counted(metrics: Ru
     assert inner.asked == [
         ("search", {"top_k": 4, "threshold": 0.1, "filters": {"a": 1}, "timeout": 2.0}),
         ("replace", []),
-        ("remove_missing", ("s", ["d"])),
+        ("remove_missing", ("s", ["d"], IdRange("c"))),
         ("fingerprints", ["d"]),
         ("ensure_index", None),
         ("close", None),
@@ -210,6 +210,12 @@ async def test_a_run_is_counted_and_its_steps_are_timed(metrics: RuntimeMetrics)
     assert value(metrics, "sibyl_pipeline_executions_total", pipeline="search", status="success") == 1
     assert value(metrics, "sibyl_pipeline_duration_seconds_count", pipeline="search") == 1
     assert value(metrics, "sibyl_pipeline_step_duration_seconds_count", pipeline="search", step="retrieval") == 1
+
+
+async def test_a_run_with_a_technique_that_stands_in_is_counted_alike(metrics: RuntimeMetrics) -> None:
+    deadline = Deadline.after(5)
+    await engine(fail, metrics).run("search", {}, deadline=deadline, instead={"rag.retrieval": Step(nothing)})
+    assert value(metrics, "sibyl_pipeline_executions_total", pipeline="search", status="success") == 1
 
 
 async def test_a_run_that_fails_is_counted_as_that(metrics: RuntimeMetrics) -> None:

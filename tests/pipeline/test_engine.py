@@ -57,6 +57,16 @@ def test_every_technique_that_the_contract_calls_available_is_there() -> None:
     assert {technique.id: technique for technique in REGISTRY.values()} == dict(REGISTRY)
 
 
+async def test_a_technique_that_stands_in_does_so_for_one_run(parts: Parts, tmp_path: Path) -> None:
+    await stocked(parts, tmp_path)
+    engine = PipelineEngine(parts.services())
+    broken = {"rag.retrieval": Broken(Overloaded("standing in"))}
+    with pytest.raises(Overloaded, match="standing in"):
+        await engine.run("search", {"query": "pools"}, deadline=Deadline.after(None), instead=broken)
+    result = await engine.run("search", {"query": "pools"}, deadline=Deadline.after(None))
+    assert result.results["retrieval"]["count"] == 1
+
+
 async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(TEXT)
     ingested = await parts.run("ingest", path=str(tmp_path))

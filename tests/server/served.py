@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -14,12 +14,15 @@ import yaml
 
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.kpi import RuntimeMetrics
-from sibyl_runtime.pipeline.context import Deadline, Services, StageTiming
+from sibyl_runtime.pipeline.context import Deadline, Services, SkippedFile, StageTiming
+from sibyl_runtime.runtime import IngestReport
 from sibyl_runtime.server.app import create_applications
 from sibyl_runtime.server.health import Lifecycle
 from sibyl_runtime.server.instrumentation import identify, metrics_for
 from sibyl_runtime.server.process import Draining, Listeners, StopSignal, serve
 from sibyl_runtime.server.sockets import bind
+from sibyl_runtime.store.records import IdRange
+from sibyl_runtime.techniques.receive_documents import GivenDocuments
 from sibyl_runtime.workspace import SourceDocument, Workspace, load_document, parse_workspace
 
 Answer = Callable[[str, Mapping[str, Any], Deadline], Awaitable[ToolOutcome]]
@@ -33,6 +36,8 @@ OUTPUT = {
     "sources": [{"title": "Database", "content": "...", "score": 0.71, "document": "docs/database.md"}],
 }
 OUTCOME = ToolOutcome(output=OUTPUT, tokens_used=12, cost_usd=None, stages=STAGES, cache="off", seconds=0.005)
+
+REPORT = IngestReport(2, 5, 1, 1, 0, 0.5, [SkippedFile("empty.md", "empty")])
 
 
 class FakeStore:
@@ -57,6 +62,10 @@ async def answer_at_once(_: str, __: Mapping[str, Any], ___: Deadline) -> ToolOu
     return OUTCOME
 
 
+async def store_at_once(_: Deadline) -> IngestReport:
+    return REPORT
+
+
 @dataclass
 class ScriptedRuntime:
     """Implements ServedRuntime; `answer` is what a tool call does."""
@@ -68,6 +77,9 @@ class ScriptedRuntime:
     config_hash: str = "v1-0123456789ab"
     description: tuple[str, ...] = ("test",)
     calls: list[Mapping[str, Any]] = field(default_factory=list)
+    store_work: Callable[[Deadline], Awaitable[IngestReport]] = store_at_once
+    given: list[tuple[GivenDocuments, str]] = field(default_factory=list)
+    pruned: list[tuple[str, list[str], IdRange]] = field(default_factory=list)
     closed: bool = False
 
     @property
@@ -78,6 +90,16 @@ class ScriptedRuntime:
     async def call_tool(self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline) -> ToolOutcome:
         self.calls.append(arguments)
         return await self.answer(tool, arguments, deadline)
+
+    async def store_documents(self, given: GivenDocuments, *, pipeline: str, deadline: Deadline) -> IngestReport:
+        self.given.append((given, pipeline))
+        return await self.store_work(deadline)
+
+    async def prune_documents(
+        self, source: str, keep: Sequence[str], *, within: IdRange, deadline: Deadline
+    ) -> IngestReport:
+        self.pruned.append((source, list(keep), within))
+        return await self.store_work(deadline)
 
     async def health(self) -> Mapping[str, Any]:
         return {"status": "healthy", "checks": {}}

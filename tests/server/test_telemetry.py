@@ -39,6 +39,20 @@ async def by_question(_: str, arguments: Mapping[str, Any], __: Deadline) -> Too
     return OUTCOME
 
 
+async def test_documents_are_told_in_the_log_and_left_out_of_the_figures_of_questions(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "sibyl.request")
+    async with served(scripted()) as server:
+        await server.api.post("/documents", json={"source": "s", "documents": [{"id": "a", "text": "A."}]})
+        await server.api.get("/health/live")
+        samples = await scrape(server)
+    assert [record.__dict__["fields"]["path"] for record in caplog.records if record.name == "sibyl.request"] == [
+        "/documents"
+    ]
+    assert value(samples, "sibyl_mcp_requests_total", method="POST", status="200") == 0
+
+
 async def test_counters_add_up_over_fifty_requests_at_once() -> None:
     questions = ["good"] * 30 + ["bad"] * 12 + ["fail"] * 8
     async with served(scripted(answer=by_question)) as server:

@@ -13,7 +13,7 @@ import pytest
 from sibyl_runtime.errors import DatabaseUnavailable, IngestError
 from sibyl_runtime.store.ingest import holds_nul
 from sibyl_runtime.store.pgvector import PgVectorStore
-from sibyl_runtime.store.records import Chunk, EmbeddedDocument
+from sibyl_runtime.store.records import Chunk, EmbeddedDocument, IdRange
 from tests.store.samples import DIMENSION, axis, document, eventually, load, opened, unit_vectors
 
 
@@ -82,6 +82,27 @@ async def test_a_removed_document_is_removed_from_its_own_source_alone(store: Pg
     await store.replace([document("a", [axis(0)]), document("b", [axis(1)]), document("c", [axis(2)], source="other")])
     assert await store.remove_missing("source-a", ["a"]) == 1
     assert await _contents(store) == {("a", "text 0"), ("c", "text 0")}
+
+
+RANGES: list[tuple[IdRange, set[str]]] = [
+    (IdRange(), {"B", "a", "é", "🐦"}),
+    (IdRange(through="a"), {"B", "a"}),
+    (IdRange(after="a"), {"é", "🐦"}),
+    (IdRange(after="B", through="é"), {"a", "é"}),
+    (IdRange(after="🐦"), set()),
+]
+
+
+@pytest.mark.parametrize(("within", "gone"), RANGES, ids=str)
+async def test_a_removal_within_a_range_goes_by_code_points_and_keeps_what_is_present(
+    store: PgVectorStore, within: IdRange, gone: set[str]
+) -> None:
+    """Capitals sort before small letters, and accents behind, whatever the database's language says."""
+    ids = ["B", "a", "b", "é", "🐦"]
+    assert sorted(ids) == ids
+    await store.replace([document(id_, [axis(0)]) for id_ in ids] + [document("c", [axis(0)], source="other")])
+    assert await store.remove_missing("source-a", ["b"], within) == len(gone)
+    assert {id_ for id_, _ in await _contents(store)} == {*ids, "c"} - gone
 
 
 async def test_a_document_without_chunks_is_known_all_the_same(store: PgVectorStore) -> None:

@@ -20,7 +20,7 @@ from sibyl_runtime.providers.embedding import LocalEmbedder, open_embedder
 from sibyl_runtime.providers.llm import open_language_model
 from sibyl_runtime.providers.protocols import Embedder, Generation, GenerationRequest, LanguageModel, Token, Vectors
 from sibyl_runtime.store.pgvector import PgVectorStore, open_store
-from sibyl_runtime.store.records import EmbeddedDocument, Hit, StoreCounts, VectorStore
+from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, Hit, IdRange, StoreCounts, VectorStore
 from sibyl_runtime.workspace import EmbeddingProvider, VectorStoreProvider, Workspace, parse_workspace
 
 Hook = Callable[[], Awaitable[None]]
@@ -93,10 +93,10 @@ class WatchedStore:
         self.replaced.append([document.document.id for document in documents])
         return written
 
-    async def remove_missing(self, source: str, present: Sequence[str]) -> int:
+    async def remove_missing(self, source: str, present: Sequence[str], within: IdRange = EVERY_ID) -> int:
         await self.before()
         self.removals.append((source, list(present)))
-        return await self.inner.remove_missing(source, present)
+        return await self.inner.remove_missing(source, present, within)
 
     async def search(
         self,

@@ -151,6 +151,7 @@ FULL: dict[str, Any] = {
         "timeout": 25,
         "max_request_size": 1048576,
         "max_concurrent_requests": 16,
+        "ingestion": False,
         "authentication": {"type": "api_key", "header": "X-API-Key", "keys": ["${API_KEY:-local}"]},
         "tools": [
             {

@@ -10,7 +10,15 @@ import typer
 
 from sibyl_runtime import __version__
 from sibyl_runtime.cli.exit_codes import EPILOG, ExitCode
-from sibyl_runtime.cli.options import DataDirectory, Json, WorkspaceFile
+from sibyl_runtime.cli.options import (
+    ApiKey,
+    ApiKeyHeader,
+    DataDirectory,
+    Json,
+    OptionalWorkspaceFile,
+    ServerUrl,
+    WorkspaceFile,
+)
 
 app = typer.Typer(
     name="sibyl",
@@ -85,41 +93,50 @@ def serve(
 
 @app.command()
 def ingest(
-    file: WorkspaceFile,
     path: Annotated[
         Path | None,
         typer.Argument(help="File or directory. [default: the path that the pipeline names]", show_default=False),
+    ] = None,
+    file: OptionalWorkspaceFile = None,
+    server: ServerUrl = None,
+    api_key: ApiKey = None,
+    api_key_header: ApiKeyHeader = "X-API-Key",
+    source: Annotated[
+        str | None,
+        typer.Option(help="Name of this set of documents on the server. [default: the absolute path]"),
     ] = None,
     pipeline: Annotated[str, typer.Option(help="The pipeline that reads, cuts, embeds and stores.")] = "ingest",
     data_dir: DataDirectory = None,
     json: Json = False,
 ) -> None:
-    """Load documents into the collection.
+    """Load documents into the collection, of a workspace or of a running server.
 
     New and changed documents are embedded, unchanged ones cost nothing, removed ones disappear.
     """
     from sibyl_runtime.cli import ingest as command
+    from sibyl_runtime.cli.service import Service
 
+    if server is not None:
+        if path is None:
+            raise typer.BadParameter("give the file or directory to send", param_hint="PATH")
+        service = Service(server, api_key, api_key_header)
+        command.send(service, path, pipeline=pipeline, source=source, as_json=json)
+    if file is None:
+        raise typer.BadParameter("give one of them", param_hint="--file / --server")
+    if source is not None:
+        raise typer.BadParameter(
+            "is for --server; here, set `source` in the config of the step data.load_documents", param_hint="--source"
+        )
     command.ingest(file, path, pipeline=pipeline, data_directory=data_dir, as_json=json)
 
 
 @app.command()
 def query(
     question: Annotated[str, typer.Argument(help="The question.", show_default=False)],
-    file: Annotated[
-        Path | None,
-        typer.Option(
-            "--file", "-f", "--workspace", "-w", envvar="SIBYL_WORKSPACE_FILE", show_default=False,
-            help="Workspace document: answer here, without a server.",
-        ),
-    ] = None,
-    url: Annotated[
-        str | None, typer.Option(help="Ask the server at this address; wins over --file.", show_default=False)
-    ] = None,
-    api_key: Annotated[
-        str | None, typer.Option(envvar="SIBYL_API_KEY", help="API key of that server.", show_default=False)
-    ] = None,
-    api_key_header: Annotated[str, typer.Option(help="Header that carries the key.")] = "X-API-Key",
+    file: OptionalWorkspaceFile = None,
+    url: ServerUrl = None,
+    api_key: ApiKey = None,
+    api_key_header: ApiKeyHeader = "X-API-Key",
     tool: Annotated[str, typer.Option(help="The tool to call; it must take a parameter `query`.")] = "search_documents",
     top_k: Annotated[int | None, typer.Option(min=1, help="How many chunks to find.", show_default=False)] = None,
     filter_: Annotated[
@@ -129,7 +146,7 @@ def query(
     timeout: Annotated[float | None, typer.Option(min=0.1, help="Seconds to wait. [default: mcp.timeout]")] = None,
     data_dir: DataDirectory = None,
     json: Json = False,
-) -> None:  # fmt: skip
+) -> None:
     """Ask a question, of a workspace or of a running server.
 
     Prints the answer, its sources with their scores, and where the time went.
@@ -137,7 +154,7 @@ def query(
     from sibyl_runtime.cli import query as command
 
     if file is None and url is None:
-        raise typer.BadParameter("give one of them", param_hint="--file / --url")
+        raise typer.BadParameter("give one of them", param_hint="--file / --server")
     target = command.Target(
         file=file, url=url, api_key=api_key, api_key_header=api_key_header, timeout=timeout, data_directory=data_dir
     )

@@ -8,12 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
 from sibyl_runtime.cli.documents import read_document, settings_for
 from sibyl_runtime.cli.exit_codes import ExitCode
 from sibyl_runtime.cli.joining import joined
 from sibyl_runtime.cli.output import plural, print_json, seconds
 from sibyl_runtime.cli.run import run_async
+from sibyl_runtime.cli.service import Service
 from sibyl_runtime.pipeline.context import IngestProgress
 from sibyl_runtime.runtime import IngestReport, Runtime
 
@@ -22,9 +24,23 @@ LINE_EVERY = 2.0
 Report = Callable[[IngestProgress], None]
 
 
-def ingest(file: Path, path: Path | None, *, pipeline: str, data_directory: Path | None, as_json: bool) -> None:
+def ingest(file: Path, path: Path | None, *, pipeline: str, data_directory: Path | None, as_json: bool) -> NoReturn:
     """Load and report. Ends the process with an ExitCode."""
-    report = run_async(lambda: _ingest(file, path, pipeline, data_directory))
+    _end(run_async(lambda: _ingest(file, path, pipeline, data_directory)), as_json=as_json)
+
+
+def send(service: Service, path: Path, *, pipeline: str, source: str | None, as_json: bool) -> NoReturn:
+    """Read here, have it stored there, and report alike. Ends the process with an ExitCode."""
+    from sibyl_runtime.cli.sending import send_documents
+
+    async def sent() -> IngestReport:
+        with progress_shown() as progress:
+            return await send_documents(service, path, pipeline=pipeline, source=source, progress=progress)
+
+    _end(run_async(sent), as_json=as_json)
+
+
+def _end(report: IngestReport, *, as_json: bool) -> NoReturn:
     if as_json:
         print_json(report)
     else:

@@ -19,6 +19,24 @@ WorkspaceFile = Annotated[
         show_default=False,
     ),
 ]
+OptionalWorkspaceFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--file",
+        "-f",
+        "--workspace",
+        "-w",
+        envvar="SIBYL_WORKSPACE_FILE",
+        help="Workspace document: work here, without a server.",
+        show_default=False,
+    ),
+]
+ServerUrl = Annotated[
+    str | None,
+    typer.Option("--server", "--url", help="Address of a running server; wins over --file.", show_default=False),
+]
+ApiKey = Annotated[str | None, typer.Option(envvar="SIBYL_API_KEY", help="API key of that server.", show_default=False)]
+ApiKeyHeader = Annotated[str, typer.Option(help="Header that carries the key.")]
 DataDirectory = Annotated[
     Path | None,
     typer.Option("--data-dir", help="Directory of the embedded database. [default: $SIBYL_DATA_DIR or ./.sibyl]"),

@@ -10,7 +10,7 @@ from typing import Any
 from sibyl_runtime.kpi.instruments import CANCELLED
 from sibyl_runtime.kpi.metrics import ERROR, SUCCESS, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, StageTiming
-from sibyl_runtime.pipeline.engine import PipelineEngine
+from sibyl_runtime.pipeline.engine import AS_REGISTERED, PipelineEngine
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.techniques import REGISTRY
 from sibyl_runtime.techniques.technique import Technique
@@ -26,13 +26,19 @@ class MeteredEngine(PipelineEngine):
         self._metrics = metrics.pipelines
 
     async def run(
-        self, pipeline: str, parameters: Mapping[str, Any], *, deadline: Deadline, progress: Progress | None = None
+        self,
+        pipeline: str,
+        parameters: Mapping[str, Any],
+        *,
+        deadline: Deadline,
+        progress: Progress | None = None,
+        instead: Mapping[str, Technique] = AS_REGISTERED,
     ) -> PipelineResult:
         """See PipelineEngine."""
         started = time.perf_counter()
         status = ERROR
         try:
-            result = await super().run(pipeline, parameters, deadline=deadline, progress=progress)
+            result = await super().run(pipeline, parameters, deadline=deadline, progress=progress, instead=instead)
             status = SUCCESS
         except asyncio.CancelledError:
             status = CANCELLED

@@ -9,7 +9,7 @@ from typing import Any
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi.metrics import SUCCESS, RuntimeMetrics
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest, LanguageModel, Vectors
-from sibyl_runtime.store.records import EmbeddedDocument, Hit, StoreCounts, VectorStore
+from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, Hit, IdRange, StoreCounts, VectorStore
 
 CANCELLED = "cancelled"
 """A call that was broken off: the deadline passed, or the client left."""
@@ -32,10 +32,10 @@ class MeteredVectorStore:
         self._used("replace")
         return await self._inner.replace(documents)
 
-    async def remove_missing(self, source: str, present: Sequence[str]) -> int:
+    async def remove_missing(self, source: str, present: Sequence[str], within: IdRange = EVERY_ID) -> int:
         """See VectorStore."""
         self._used("remove_missing")
-        return await self._inner.remove_missing(source, present)
+        return await self._inner.remove_missing(source, present, within)
 
     async def search(
         self,

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from sibyl_runtime.errors import InvalidParameters, NotFound
 from sibyl_runtime.pipeline.context import Services, StepContext
@@ -29,6 +30,8 @@ from sibyl_runtime.workspace import (
     technique,
 )
 
+AS_REGISTERED: Final[Mapping[str, Technique]] = MappingProxyType({})
+
 
 class PipelineEngine:
     """The pipelines of one workspace over one set of services."""
@@ -47,9 +50,15 @@ class PipelineEngine:
         self._conditions: dict[str, Condition] = {}
 
     async def run(
-        self, pipeline: str, parameters: Mapping[str, Any], *, deadline: Deadline, progress: Progress | None = None
+        self,
+        pipeline: str,
+        parameters: Mapping[str, Any],
+        *,
+        deadline: Deadline,
+        progress: Progress | None = None,
+        instead: Mapping[str, Technique] = AS_REGISTERED,
     ) -> PipelineResult:
-        """Run the steps in order.
+        """Run the steps in order. `instead` holds, by id, techniques that stand in for the registered ones this once.
 
         Raises NotFound for an unknown pipeline, InvalidParameters for a value that does not fit a step,
         DeadlineExceeded naming the stage, StepFailed naming the step, and what the techniques raise.
@@ -66,7 +75,7 @@ class PipelineEngine:
         )
         try:
             for step in plan.steps:
-                await self._step(run, step)
+                await self._step(run, step, instead)
             await run.settle()
         finally:
             await run.close_streams()
@@ -80,9 +89,10 @@ class PipelineEngine:
             raise NotFound(f"there is no pipeline `{pipeline}`; known: {known}", details={"pipeline": pipeline})
         return plan
 
-    async def _step(self, run: PipelineRun, step: Step) -> None:
+    async def _step(self, run: PipelineRun, step: Step, instead: Mapping[str, Technique]) -> None:
         context = run.context(step.name)
-        worker = self._techniques.get(technique(step.use).id)
+        named = technique(step.use).id
+        worker = instead.get(named) or self._techniques.get(named)
         if worker is None:
             raise context.failed(f"uses `{step.use}`, which is not available in this version")
         if not self._wanted(step, context):

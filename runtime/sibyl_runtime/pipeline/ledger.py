@@ -34,6 +34,8 @@ class IngestLedger:
 
     source: str
     total_documents: int | None = None
+    partial: bool = False
+    """The load holds a part of its source: what is not in it is not gone, and the end of it is not the end."""
     present: dict[str, None] = field(default_factory=dict)
     """Ids that the source still has, those of unreadable files included: a set that keeps its order."""
     skipped: list[SkippedFile] = field(default_factory=list)
@@ -50,6 +52,16 @@ class IngestLedger:
         self.skipped.append(SkippedFile(path, reason))
         if self.total_documents is not None:
             self.total_documents -= 1
+
+    def may_remove(self) -> bool:
+        """Whether what is not `present` is gone from the source; if that cannot be told, the report says so."""
+        if self.unknown_ids:
+            self.skip(
+                self.source,
+                f"no document was removed: what is missing cannot be told while {self.unknown_ids} of the things left "
+                "out above may hold documents; put them right and ingest again",
+            )
+        return not self.unknown_ids
 
     def progress(self, seconds: float) -> IngestProgress:
         """The state now, `seconds` after the start."""

@@ -9,25 +9,29 @@ from starlette.types import Receive
 
 from sibyl_runtime.errors import Overloaded
 
+FULL = "All {limit} places for requests are taken (mcp.max_concurrent_requests); try again shortly."
+
 
 class ClientGone(Exception):
     """The client closed the connection before its answer."""
 
 
 class ConcurrencyGate:
-    """At most `limit` calls at once; the next is refused instead of queued, so that a queue never hides an overload."""
+    """At most `limit` calls at once; the next is refused instead of queued, so that a queue never hides an overload.
 
-    def __init__(self, limit: int) -> None:
+    `full` is what the refused one is told; `retry_after` in seconds.
+    """
+
+    def __init__(self, limit: int, *, full: str = FULL, retry_after: float = 1.0) -> None:
         self._limit = limit
+        self._full = full
+        self._retry_after = retry_after
         self._running = 0
 
     def __enter__(self) -> None:
         """Raises Overloaded when every place is taken."""
         if self._running >= self._limit:
-            raise Overloaded(
-                f"All {self._limit} places for requests are taken (mcp.max_concurrent_requests); try again shortly.",
-                retry_after=1.0,
-            )
+            raise Overloaded(self._full.format(limit=self._limit), retry_after=self._retry_after)
         self._running += 1
 
     def __exit__(self, *_: object) -> None:

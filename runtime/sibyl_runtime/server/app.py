@@ -20,9 +20,10 @@ from starlette.types import ASGIApp, ExceptionHandler
 from sibyl_runtime import __version__
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi import RuntimeMetrics, sampling
-from sibyl_runtime.server import catalogue
+from sibyl_runtime.server import catalogue, document_schema
 from sibyl_runtime.server.authentication import ApiKeys, Authentication
 from sibyl_runtime.server.configuration import Configuration, IndexReader
+from sibyl_runtime.server.documents import PATHS, add_document_routes
 from sibyl_runtime.server.health import Health, Lifecycle
 from sibyl_runtime.server.kpis import Kpis
 from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on_unexpected, on_validation_error
@@ -82,8 +83,10 @@ def _api(runtime: ServedRuntime, metrics: RuntimeMetrics, health: Health, shared
         exception_handlers=dict(_HANDLERS),
     )
     add_tool_routes(app, runtime, metrics)
+    if runtime.workspace.mcp.ingestion:
+        add_document_routes(app, runtime)
     app.router.routes.extend(shared)
-    _describe_tools(app, runtime)
+    _describe(app, runtime)
     authentication = runtime.workspace.mcp.authentication
     if authentication is not None:
         app.add_middleware(Authentication, keys=ApiKeys(authentication.header, authentication.keys))
@@ -104,14 +107,16 @@ def _watch(registry: CollectorRegistry, shared: list[BaseRoute]) -> Starlette:
     )
 
 
-def _describe_tools(app: FastAPI, runtime: ServedRuntime) -> None:
-    """/openapi.json with one operation per tool, made once."""
+def _describe(app: FastAPI, runtime: ServedRuntime) -> None:
+    """/openapi.json with one operation per tool, and those under /documents, made once."""
     generated = app.openapi
     tools = list(offered_tools(runtime.workspace).values())
 
     def described() -> dict[str, Any]:
         document = generated()
         document["paths"] |= catalogue.operations(tools)
+        if runtime.workspace.mcp.ingestion:
+            document["paths"] |= document_schema.operations(PATHS)
         return document
 
     app.openapi = described  # type: ignore[method-assign]  # the way that FastAPI documents

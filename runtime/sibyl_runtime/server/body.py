@@ -16,10 +16,13 @@ from sibyl_runtime.server.responses import MalformedBody, UnsupportedMediaType
 
 LINGER_BYTES = 4 << 20
 LINGER_SECONDS = 1.0
+TOOL_ARGUMENTS = 'an object with the tool\'s parameters, such as {"query": "How do I ...?"}'
 
 
-async def read_json_object(scope: Scope, receive: Receive, *, limit: int) -> dict[str, Any]:
-    """The body as a JSON object; an empty body is an empty object. `limit` in bytes.
+async def read_json_object(
+    scope: Scope, receive: Receive, *, limit: int, expected: str = TOOL_ARGUMENTS
+) -> dict[str, Any]:
+    """The body as a JSON object; an empty body is an empty object. `limit` in bytes; `expected` tells what to send.
 
     Raises RequestTooLarge (before reading, when the length is declared), UnsupportedMediaType, MalformedBody, or
     ClientDisconnect when the client left in the middle.
@@ -36,10 +39,7 @@ async def read_json_object(scope: Scope, receive: Receive, *, limit: int) -> dic
     except orjson.JSONDecodeError as error:
         raise MalformedBody(f"The body is not valid JSON: {error}.") from None
     if not isinstance(value, dict):
-        raise MalformedBody(
-            f"The body is a JSON {_kind(value)}; send an object with the tool's parameters, "
-            'such as {"query": "How do I ...?"}.'
-        )
+        raise MalformedBody(f"The body is a JSON {_kind(value)}; send {expected}.")
     return value
 
 

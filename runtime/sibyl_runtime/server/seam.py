@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.pipeline.context import Deadline, Services
+from sibyl_runtime.runtime import IngestReport
+from sibyl_runtime.store.records import IdRange
+from sibyl_runtime.techniques.receive_documents import GivenDocuments
 from sibyl_runtime.workspace import SourceDocument, Workspace
 
 
@@ -31,6 +34,14 @@ class ServedRuntime(Protocol):
 
     async def call_tool(self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline) -> ToolOutcome:
         """Answer, or raise a SibylError."""
+
+    async def store_documents(self, given: GivenDocuments, *, pipeline: str, deadline: Deadline) -> IngestReport:
+        """Store documents that a client gives, or raise a SibylError."""
+
+    async def prune_documents(
+        self, source: str, keep: Sequence[str], *, within: IdRange, deadline: Deadline
+    ) -> IngestReport:
+        """Remove documents that the source no longer has, or raise a SibylError."""
 
     async def health(self) -> Mapping[str, Any]:
         """The documented health document."""

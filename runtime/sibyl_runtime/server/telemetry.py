@@ -18,13 +18,15 @@ from sibyl_runtime.server.responses import error_response
 
 logger = logging.getLogger("sibyl.request")
 COUNTED_PREFIX = "/mcp/"
+TOLD_PREFIXES = (COUNTED_PREFIX, "/documents")
 CLIENT_CLOSED_REQUEST = 499
 """Not sent: what is counted for a client that went away before its answer (the number that nginx made customary)."""
 _STOPPED = Overloaded("The server is shutting down and could not finish this request; send it again.", retry_after=1.0)
 
 
 class Telemetry:
-    """Pure ASGI. Requests to the tools' API are counted and logged at INFO; probes are logged at DEBUG."""
+    """Pure ASGI. Requests to the tools' API are counted and logged at INFO, as are those that change documents; probes
+    are logged at DEBUG. An ingest is counted by its pipeline: among the questions it would only blur their times."""
 
     def __init__(self, app: ASGIApp, metrics: RuntimeMetrics) -> None:
         self._app = app
@@ -39,6 +41,7 @@ class Telemetry:
         attach(scope, facts)
         REQUEST_ID.set(facts.id)
         counted = scope["path"].startswith(COUNTED_PREFIX)
+        told = scope["path"].startswith(TOLD_PREFIXES)
         if counted:
             self._metrics.started()
         sending = _with_headers(facts, send)
@@ -53,7 +56,7 @@ class Telemetry:
             status = facts.status or CLIENT_CLOSED_REQUEST
             if counted:
                 self._metrics.finished(scope["method"], status, seconds)
-            _log(scope, facts, status, seconds, logging.INFO if counted else logging.DEBUG)
+            _log(scope, facts, status, seconds, logging.INFO if told else logging.DEBUG)
 
 
 def _with_headers(facts: RequestFacts, send: Send) -> Send:

@@ -20,7 +20,7 @@ from psycopg.types.json import Jsonb
 from sibyl_runtime.errors import DatabaseUnavailable, IngestError
 from sibyl_runtime.store.collection import Collection
 from sibyl_runtime.store.connection import Connection
-from sibyl_runtime.store.records import EmbeddedDocument
+from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, IdRange
 from sibyl_runtime.store.schema import REGISTRY
 
 # A btree entry is limited to a third of a page; longer ids would fail inside the database.
@@ -118,19 +118,25 @@ async def replace(connection: Connection, collection: Collection, documents: Seq
     return written
 
 
-async def remove_missing(connection: Connection, collection: Collection, source: str, present: Sequence[str]) -> int:
+async def remove_missing(
+    connection: Connection, collection: Collection, source: str, present: Sequence[str], within: IdRange = EVERY_ID
+) -> int:
     """One transaction; documents removed. The version moves on only when there were any."""
     async with connection.transaction():
         await _take_turn(connection, collection)
-        # A hash anti-join: `<> ALL (array)` may compare every row with every id.
+        # A hash anti-join: `<> ALL (array)` may compare every row with every id. COLLATE "C": in UTF-8 the order of
+        # bytes is that of code points, whatever the database's own collation.
         cursor = await connection.execute(
             sql.SQL(
-                "WITH gone AS (SELECT id FROM {documents} d WHERE source = %s AND NOT EXISTS"
-                " (SELECT FROM unnest(%s::text[]) AS present (id) WHERE present.id = d.id)),"
+                "WITH gone AS (SELECT id FROM {documents} d WHERE source = %(source)s"
+                ' AND (%(after)s::text IS NULL OR id > %(after)s COLLATE "C")'
+                ' AND (%(through)s::text IS NULL OR id <= %(through)s COLLATE "C")'
+                " AND NOT EXISTS"
+                " (SELECT FROM unnest(%(present)s::text[]) AS present (id) WHERE present.id = d.id)),"
                 " chunks_gone AS (DELETE FROM {chunks} WHERE document_id IN (SELECT id FROM gone) RETURNING 1)"
                 " SELECT array(SELECT id FROM gone), (SELECT count(*) FROM chunks_gone)"
             ).format(documents=collection.documents, chunks=collection.chunks),
-            [source, list(present)],
+            {"source": source, "after": within.after, "through": within.through, "present": list(present)},
         )
         row = await cursor.fetchone()
         gone, chunks_gone = row if row is not None else ([], 0)

@@ -22,7 +22,7 @@ from sibyl_runtime.store.failures import endpoint_of, translate
 from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.index import IndexState
 from sibyl_runtime.store.pool import Database, T, Work, open_database
-from sibyl_runtime.store.records import EmbeddedDocument, Hit, StoreCounts
+from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, Hit, IdRange, StoreCounts
 from sibyl_runtime.store.routing import SearchSettings, hits
 from sibyl_runtime.store.search import Query, Search
 from sibyl_runtime.workspace import VectorStoreProvider
@@ -97,11 +97,11 @@ class PgVectorStore:
         self._search.forget_state()
         return written
 
-    async def remove_missing(self, source: str, present: Sequence[str]) -> int:
-        """Delete the documents of `source` whose id is not in `present`; documents removed."""
+    async def remove_missing(self, source: str, present: Sequence[str], within: IdRange = EVERY_ID) -> int:
+        """Delete the documents of `source` with an id `within` a range that is not in `present`; documents removed."""
 
         async def work(connection: Connection) -> int:
-            return await ingest.remove_missing(connection, self._collection, source, present)
+            return await ingest.remove_missing(connection, self._collection, source, present, within)
 
         removed = await self._database.run(work, stage="removing documents")
         self._search.forget_state()

@@ -57,6 +57,17 @@ class Hit:
 
 
 @dataclass(frozen=True)
+class IdRange:
+    """The ids above `after`, up to and with `through`, in the order of their code points; None: no bound there."""
+
+    after: str | None = None
+    through: str | None = None
+
+
+EVERY_ID = IdRange()
+
+
+@dataclass(frozen=True)
 class StoreCounts:
     """Rows in the collection now. `corpus_version` grows by one with every commit that changes it."""
 
@@ -75,8 +86,8 @@ class VectorStore(Protocol):
     async def replace(self, documents: Sequence[EmbeddedDocument]) -> int:
         """Store documents with their chunks, each replacing its former self; one transaction; chunks written."""
 
-    async def remove_missing(self, source: str, present: Sequence[str]) -> int:
-        """Delete the documents of `source` whose id is not in `present`; documents removed."""
+    async def remove_missing(self, source: str, present: Sequence[str], within: IdRange = EVERY_ID) -> int:
+        """Delete the documents of `source` with an id `within` a range that is not in `present`; documents removed."""
 
     async def search(
         self,

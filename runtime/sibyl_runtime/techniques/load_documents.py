@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sibyl_runtime.errors import IngestError
-from sibyl_runtime.pipeline.context import IngestLedger, SkippedFile, StepContext
+from sibyl_runtime.pipeline.context import IngestLedger, StepContext
 from sibyl_runtime.techniques.batches import DocumentBatch, DocumentStream
 from sibyl_runtime.techniques.documents.corpus import is_json_lines, read_corpus
 from sibyl_runtime.techniques.documents.decoding import known_encoding
@@ -20,32 +21,50 @@ from sibyl_runtime.techniques.documents.discovery import Corpus, discover
 from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped
 from sibyl_runtime.workspace import LoadDocumentsConfig
 
+LOADER = "data.load_documents"
 BATCH_CHARACTERS = 4 * 1024 * 1024
 """A batch is passed on at this size even when it has fewer documents than `chunk_size`."""
 
 SHOWN = 10
 
 
+@dataclass(frozen=True)
+class Load:
+    """One pass over a folder or file: what was found, what has been seen of it, and the reading itself, once."""
+
+    corpus: Corpus
+    ledger: IngestLedger
+    events: Iterator[Event]
+
+
+def begin_load(path: Path, config: LoadDocumentsConfig, *, source: str | None = None) -> Load:
+    """Find the files; nothing is read yet. `source` names the load in place of what the settings and the path say.
+
+    Synchronous: it runs off the event loop. Raises IngestError when there is nothing at `path`.
+    """
+    encoding = known_encoding(config.encoding)
+    corpus = discover(path, config.pattern)
+    countable = not any(is_json_lines(file) for file in corpus.files)
+    ledger = IngestLedger(
+        source=source or config.source or str(corpus.root),
+        total_documents=len(corpus.files) + len(corpus.skipped) if countable else None,
+    )
+    return Load(corpus, ledger, read_corpus(corpus, config, source=ledger.source, encoding=encoding))
+
+
 class LoadDocuments:
     """Reads `path` (of the parameters, else of the step). Yields DocumentBatches in the order of the file names."""
 
-    id = "data.load_documents"
+    id = LOADER
     stage = "load"
     merges: frozenset[str] = frozenset()
 
     async def run(self, context: StepContext, config: LoadDocumentsConfig) -> Mapping[str, Any]:
         """Find the files; reading starts when a later step asks. Raises IngestError when there is nothing there."""
         path = _path(context.parameters.get("path"), config)
-        encoding = known_encoding(config.encoding)
         with context.timed("load"):
-            corpus = await asyncio.to_thread(discover, Path(path), config.pattern)
-        countable = not any(is_json_lines(file) for file in corpus.files)
-        ledger = IngestLedger(
-            source=config.source or str(corpus.root),
-            total_documents=len(corpus.files) + len(corpus.skipped) if countable else None,
-        )
-        events = read_corpus(corpus, config, source=ledger.source, encoding=encoding)
-        return {"documents": DocumentStream(_batches(context, config, corpus, events, ledger), ledger)}
+            load = await asyncio.to_thread(begin_load, Path(path), config)
+        return {"documents": DocumentStream(_batches(context, config, load), load.ledger)}
 
 
 def _path(parameter: object, config: LoadDocumentsConfig) -> str:
@@ -56,13 +75,13 @@ def _path(parameter: object, config: LoadDocumentsConfig) -> str:
 
 
 async def _batches(
-    context: StepContext, config: LoadDocumentsConfig, corpus: Corpus, events: Iterator[Event], ledger: IngestLedger
+    context: StepContext, config: LoadDocumentsConfig, load: Load
 ) -> AsyncGenerator[DocumentBatch, None]:
     found = False
     waiting: list[DocumentBatch] = []
     while True:
         with context.timed("load"):
-            documents = await asyncio.to_thread(_next_batch, events, config.chunk_size, ledger)
+            documents = await asyncio.to_thread(next_batch, load.events, config.chunk_size, load.ledger)
         if not documents:
             break
         found = True
@@ -71,14 +90,14 @@ async def _batches(
         else:
             waiting.append(DocumentBatch(documents))
     if not found:
-        raise _nothing_found(corpus, config.pattern, ledger.skipped)
+        raise nothing_found(load, config.pattern)
     if not config.streaming:
-        ledger.total_documents = sum(batch.size for batch in waiting)
+        load.ledger.total_documents = sum(batch.size for batch in waiting)
     for batch in waiting:
         yield batch
 
 
-def _next_batch(events: Iterator[Event], most: int, ledger: IngestLedger) -> list[LoadedDocument]:
+def next_batch(events: Iterator[Event], most: int, ledger: IngestLedger) -> list[LoadedDocument]:
     """Up to `most` documents; fewer only when they are large or the corpus ends."""
     documents: list[LoadedDocument] = []
     characters = 0
@@ -106,7 +125,9 @@ def _leave_out(event: Skipped, ledger: IngestLedger) -> None:
         ledger.present[event.document_id] = None
 
 
-def _nothing_found(corpus: Corpus, pattern: str, skipped: list[SkippedFile]) -> IngestError:
+def nothing_found(load: Load, pattern: str) -> IngestError:
+    """The error for a load without a single document, naming what was left out of it."""
+    corpus, skipped = load.corpus, load.ledger.skipped
     shown = "; ".join(f"{file.path}: {file.reason}" for file in skipped[:SHOWN])
     more = f"; and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
     left_out = f"; left out: {shown}{more}" if skipped else "; no file matches"

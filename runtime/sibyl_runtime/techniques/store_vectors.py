@@ -2,7 +2,7 @@
 
 Each batch is one transaction of whole documents, so that an ingest that stops anywhere leaves nothing half-written,
 and the next run continues where it stopped. Documents that the source no longer has go last, and only after
-everything was seen.
+everything was seen. Of a partial load the documents are stored, and nothing else is done.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from sibyl_runtime.pipeline.context import IngestLedger, StepContext
+from sibyl_runtime.pipeline.context import StepContext
 from sibyl_runtime.techniques.batches import VectorStream
 from sibyl_runtime.techniques.providers import require_default
 from sibyl_runtime.workspace import StoreVectorsConfig
@@ -38,23 +38,14 @@ class StoreVectors:
                 ledger.replaced += batch.known
             if context.progress is not None:
                 context.progress(ledger.progress(time.monotonic() - started))
-        with context.timed("store"):
-            await _remove_missing(context, ledger)
-            await context.services.store.ensure_index()
+        if not ledger.partial:
+            with context.timed("store"):
+                if ledger.may_remove():
+                    ledger.removed = await context.services.store.remove_missing(ledger.source, list(ledger.present))
+                await context.services.store.ensure_index()
         return {
             "documents": ledger.stored,
             "chunks": ledger.stored_chunks,
             "unchanged": ledger.unchanged,
             "removed": ledger.removed,
         }
-
-
-async def _remove_missing(context: StepContext, ledger: IngestLedger) -> None:
-    if ledger.unknown_ids:
-        ledger.skip(
-            ledger.source,
-            f"no document was removed: what is missing cannot be told while {ledger.unknown_ids} of the things left "
-            "out above may hold documents; put them right and ingest again",
-        )
-        return
-    ledger.removed = await context.services.store.remove_missing(ledger.source, list(ledger.present))

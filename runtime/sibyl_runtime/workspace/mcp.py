@@ -86,6 +86,7 @@ class Mcp(StrictModel):
     timeout: float = Field(30.0, gt=0, le=3600, description="Deadline of a request, in seconds.")
     max_request_size: int = Field(10 * MIB, ge=1024, le=1024 * MIB, description="Largest request body, in bytes.")
     max_concurrent_requests: int = Field(64, ge=1, le=10_000, description="Requests worked on at once, per process.")
+    ingestion: bool = Field(True, description="Let clients store and remove documents, under /documents.")
     compression: Compression | None = planned("Compression of responses.")
     cdn: Cdn | None = planned("A content delivery network.")
     cors: dict[str, Any] | None = planned("Browsers of other origins.")
