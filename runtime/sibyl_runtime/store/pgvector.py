@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from sibyl_runtime.store.pool import Database, T, Work, open_database
 from sibyl_runtime.store.records import EmbeddedDocument, Hit, StoreCounts
 from sibyl_runtime.store.routing import SearchSettings, hits
 from sibyl_runtime.store.search import Query, Search
+from sibyl_runtime.store.supervision import Supervision
 from sibyl_runtime.workspace import VectorStoreProvider
 
 _CHECK_TIMEOUT = 2.0
@@ -39,7 +39,7 @@ class PgVectorStore:
         database: Database,
         collection: Collection,
         provider: VectorStoreProvider,
-        embedded: EmbeddedPostgres | None,
+        embedded: Supervision | None,
     ) -> None:
         self._dsn = dsn
         self._database = database
@@ -189,7 +189,7 @@ class PgVectorStore:
         """Close the pool, and the embedded server if there is one."""
         await self._database.close()
         if self._embedded is not None:
-            await asyncio.to_thread(self._embedded.stop)
+            await self._embedded.close()
 
     async def _read_counts(self, connection: Connection) -> StoreCounts:
         cursor = await connection.execute(
@@ -229,19 +229,16 @@ async def open_store(
         return await _open(provider.dsn, provider, collection, None)
     if embedded_directory is None:
         raise StartupError("no database: set `providers.vector_store.<name>.dsn`, for example ${DATABASE_URL}")
-    embedded = EmbeddedPostgres(embedded_directory)
-    starting = asyncio.ensure_future(asyncio.to_thread(embedded.start))
+    embedded = Supervision(EmbeddedPostgres(embedded_directory))
     try:
-        return await _open(await asyncio.shield(starting), provider, collection, embedded)
+        return await _open(await embedded.start(), provider, collection, embedded)
     except BaseException:
-        # A thread cannot be cancelled: what it is still starting is stopped once it runs.
-        await asyncio.wait([starting])
-        await asyncio.to_thread(embedded.stop)
+        await embedded.close()
         raise
 
 
 async def _open(
-    dsn: str, provider: VectorStoreProvider, collection: Collection, embedded: EmbeddedPostgres | None
+    dsn: str, provider: VectorStoreProvider, collection: Collection, embedded: Supervision | None
 ) -> PgVectorStore:
     endpoint = endpoint_of(dsn)
     connection = await connect(dsn, endpoint)
