@@ -104,6 +104,25 @@ def ingest(
 
 
 @app.command()
+def forget(
+    file: WorkspaceFile,
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder or file as it was loaded, or the `source` of the load.", show_default=False),
+    ],
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:
+    """Remove all documents of one source from the collection.
+
+    For a folder that was loaded once and is gone, or has another path now.
+    """
+    from sibyl_runtime.cli import forget as command
+
+    command.forget(file, source, data_directory=data_dir, as_json=json)
+
+
+@app.command()
 def query(
     question: Annotated[str, typer.Argument(help="The question.", show_default=False)],
     file: Annotated[

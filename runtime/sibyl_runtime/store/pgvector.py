@@ -71,13 +71,17 @@ class PgVectorStore:
 
         return await self._read(work, "reading versions")
 
-    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
-        """The stored fingerprint of each known id."""
-        statement = sql.SQL("SELECT id, fingerprint FROM {} WHERE id = ANY(%s)").format(self._collection.documents)
+    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The stored fingerprints of each known id, by the source that it comes from."""
+        documents = self._collection.documents
+        statement = sql.SQL("SELECT id, source, fingerprint FROM {} WHERE id = ANY(%s)").format(documents)
 
-        async def work(connection: Connection) -> dict[str, str]:
+        async def work(connection: Connection) -> dict[str, dict[str, str]]:
             cursor = await connection.execute(statement, [list(document_ids)])
-            return dict(await cursor.fetchall())
+            found: dict[str, dict[str, str]] = {}
+            for document_id, source, fingerprint in await cursor.fetchall():
+                found.setdefault(document_id, {})[source] = fingerprint
+            return found
 
         return await self._read(work, "reading fingerprints")
 
@@ -106,6 +110,17 @@ class PgVectorStore:
         removed = await self._database.run(work, stage="removing documents")
         self._search.forget_state()
         return removed
+
+    async def sources(self) -> dict[str, int]:
+        """Every source, and how many documents it has in the collection; the largest first."""
+        statement = sql.SQL("SELECT source, count(*) FROM {} GROUP BY source ORDER BY 2 DESC, 1").format(
+            self._collection.documents
+        )
+
+        async def work(connection: Connection) -> dict[str, int]:
+            return dict(await (await connection.execute(statement)).fetchall())
+
+        return await self._read(work, "reading sources")
 
     async def search(
         self,
