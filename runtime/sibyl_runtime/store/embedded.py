@@ -173,7 +173,7 @@ class EmbeddedPostgres:
         started = f" (started by process {launcher})" if launcher else ""
         return StartupError(
             f"the data directory {self._directory} is in use{running}{started}: stop that process, or choose another "
-            "data directory"
+            "data directory (--data-dir)"
         )
 
     def _server_pid(self) -> int | None:

@@ -17,7 +17,7 @@ from sibyl_runtime.store import index, ingest, schema
 from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
 from sibyl_runtime.store.connection import Connection, connect
 from sibyl_runtime.store.embedded import EmbeddedPostgres
-from sibyl_runtime.store.failures import endpoint_of, translate
+from sibyl_runtime.store.failures import ADVICE, endpoint_of, translate
 from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.index import IndexState
 from sibyl_runtime.store.pool import Database, T, Work, open_database
@@ -193,7 +193,7 @@ class PgVectorStore:
             return
         except DeadlineExceeded as error:
             raise DatabaseUnavailable(
-                f"{self._database.endpoint} did not answer within {_CHECK_TIMEOUT:g} s", retry_after=1
+                f"{self._database.endpoint} did not answer within {_CHECK_TIMEOUT:g} s; {ADVICE}", retry_after=1
             ) from error
 
     def stats(self) -> dict[str, int]:
