@@ -281,8 +281,9 @@ def test_a_database_that_cannot_be_reached_at_start_is_one_line(tmp_path: Path) 
     assert ended.code == 3
     assert without_ports(ended.stderr) == (
         "sibyl: cannot connect to PostgreSQL at host 127.0.0.1, port PORT, database rag, user sibyl: connection "
-        'failed: connection to server at "127.0.0.1", port PORT failed: Connection refused Is the server running on that '
-        "host and accepting TCP/IP connections?; check `providers.vector_store.<name>.dsn` and that the database is up\n"
+        'failed: connection to server at "127.0.0.1", port PORT failed: Connection refused Is the server running on '
+        "that host and accepting TCP/IP connections?; check `providers.vector_store.<name>.dsn` and that the "
+        "database is up\n"
     )
 
 
