@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cli.exit_codes import EPILOG, ExitCode
+from sibyl_runtime.cli.exit_codes import EPILOG
 from sibyl_runtime.cli.options import DataDirectory, Json, WorkspaceFile
 
 app = typer.Typer(
@@ -25,15 +24,6 @@ workspace_commands = typer.Typer(help="Look at a workspace document.", no_args_i
 pipeline_commands = typer.Typer(help="List and run the pipelines of a workspace.", no_args_is_help=True)
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(pipeline_commands, name="pipeline")
-
-
-def run() -> None:
-    """Run the command line; the process ends with an exit code of ExitCode."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        print("sibyl: interrupted", file=sys.stderr)
-        raise SystemExit(ExitCode.INTERRUPTED) from None
 
 
 def _version(wanted: bool) -> None:

@@ -111,7 +111,10 @@ class EmbeddedPostgres:
             self._start()
         except OSError as error:
             self.stop()
-            raise StartupError(f"cannot start the embedded PostgreSQL in {self._directory}: {error}") from error
+            raise StartupError(
+                f"cannot start the embedded PostgreSQL in {self._directory}: {error}; choose a data directory that can be "
+                "written (--data-dir)"
+            ) from error
         except BaseException:
             self.stop()
             raise
