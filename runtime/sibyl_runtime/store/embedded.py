@@ -112,8 +112,8 @@ class EmbeddedPostgres:
         except OSError as error:
             self.stop()
             raise StartupError(
-                f"cannot start the embedded PostgreSQL in {self._directory}: {error}; choose a data directory that can be "
-                "written (--data-dir)"
+                f"cannot start the embedded PostgreSQL in {self._directory}: {error}; choose a data directory that "
+                "can be written (--data-dir)"
             ) from error
         except BaseException:
             self.stop()
