@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,12 +43,14 @@ Instrument = Callable[[Services], Services]
 """Puts something in front of the services, such as counters, before anything uses them."""
 
 NO_DEADLINE = Deadline.after(None)
+SOURCES_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class IngestReport:
     """What an ingest did. `documents` and `chunks` were stored, `replaced` of them for a former version; `unchanged`
-    cost nothing; `removed` are gone from the source. `skipped` names everything left out, with the reason."""
+    cost nothing; `removed` are gone from the source. `skipped` names everything left out, with the reason.
+    `copies` counts, by other source, the documents that it holds too, word for word."""
 
     documents: int
     chunks: int
@@ -56,6 +59,7 @@ class IngestReport:
     removed: int
     seconds: float
     skipped: list[SkippedFile] = field(default_factory=list)
+    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 class Runtime:
@@ -210,6 +214,20 @@ class Runtime:
             self._index.ask()
         return IngestReport(0, 0, 0, 0, removed, time.perf_counter() - started)
 
+    async def forget(self, source: str) -> int:
+        """Remove every document that came from `source`; how many. Raises NotFound naming the sources there are."""
+        async with self._ingesting:
+            try:
+                removed = await self.services.store.remove_missing(source, [], IdRange())
+            finally:
+                self._version.forget()
+        if not removed:
+            known = await self.services.store.sources()
+            shown = ", ".join(list(known)[:SOURCES_SHOWN]) or "none"
+            more = f" and {len(known) - SOURCES_SHOWN} more" if len(known) > SOURCES_SHOWN else ""
+            raise NotFound(f"the collection has no documents from source {source}; its sources: {shown}{more}")
+        return removed
+
     async def health(self) -> Mapping[str, Any]:
         """The documented health document; each part checked at most once a second, and for less than a second."""
         checks = await self._health.results()
@@ -278,6 +296,7 @@ def _report(result: PipelineResult, seconds: float) -> IngestReport:
         raise IngestError(
             f"pipeline `{result.pipeline}` loads no documents; it has no step data.load_documents that ran"
         )
+    copies: Counter[str] = sum((ledger.copies for ledger in ledgers), Counter())
     return IngestReport(
         documents=sum(ledger.stored for ledger in ledgers),
         chunks=sum(ledger.stored_chunks for ledger in ledgers),
@@ -286,4 +305,5 @@ def _report(result: PipelineResult, seconds: float) -> IngestReport:
         removed=sum(ledger.removed for ledger in ledgers),
         seconds=seconds,
         skipped=[skipped for ledger in ledgers for skipped in ledger.skipped],
+        copies=dict(copies),
     )

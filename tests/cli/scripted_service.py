@@ -17,6 +17,7 @@ SETTINGS: dict[str, Any] = {
 }
 REPORT: dict[str, Any] = {
     "documents": 0, "chunks": 0, "unchanged": 0, "replaced": 0, "removed": 0, "seconds": 1.0, "skipped": [],
+    "copies": {},
 }  # fmt: skip
 
 

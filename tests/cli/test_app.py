@@ -81,3 +81,22 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert ended.code == 1
     assert "Traceback" not in ended.stderr
     assert "missing.yaml" in ended.stderr
+
+
+_INTERRUPTED_WHILE_LOADING = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "sibyl_runtime.cli.app":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Finder())
+from sibyl_runtime.cli import main
+main()
+"""
+
+
+def test_an_interruption_while_it_is_loading_is_told_without_a_traceback() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED_WHILE_LOADING], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "sibyl: interrupted\n")

@@ -51,6 +51,22 @@ def test_what_is_left_out_is_named_with_the_reason_and_ends_with_4(
     assert [line.split(": ")[0] for line in skipped] == ["skipped empty.md", "skipped latin.md"]
 
 
+def test_documents_that_came_from_elsewhere_too_are_told_with_the_way_out(
+    command: Command, over_database: Path, documents: Path, tmp_path: Path
+) -> None:
+    command("ingest", "-f", over_database, documents)
+    moved = tmp_path / "new place"
+    documents.rename(moved)
+    (moved / "bread.md").write_text("# Bread\n\nRye bread keeps for weeks.\n")
+    ended = command("ingest", "-f", over_database, moved)
+    assert (ended.code, ended.stderr.splitlines()[-1]) == (
+        0,
+        f"note: 2 documents of the same id and text came from {documents}, too, and answers may show both; if that is "
+        f"the same folder under an old name, run: sibyl forget --file FILE {documents}",
+    )
+    assert command("ingest", "-f", over_database, moved, "--json").json["copies"] == {str(documents): 2}
+
+
 @pytest.mark.parametrize("name", ["nowhere", "hollow"])
 def test_nothing_to_load_is_an_error_and_not_an_empty_corpus(
     command: Command, over_database: Path, tmp_path: Path, name: str

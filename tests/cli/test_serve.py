@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import signal
 import subprocess
 import time
@@ -13,7 +14,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.sibyl import COMMAND, environment, serving, sibyl
+from tests.support.sibyl import COMMAND, Serving, environment, serving, sibyl
 
 
 def test_embedded_it_serves_ingests_beside_and_leaves_nothing_running(workspace: Path, documents: Path) -> None:
@@ -30,6 +31,36 @@ def test_embedded_it_serves_ingests_beside_and_leaves_nothing_running(workspace:
         assert filled["output"]["sources"][0]["document"] == "birds.md"
         assert server.stop() == 0
     assert [child for child in children if child.is_running()] == []
+
+
+def test_an_embedded_database_that_is_killed_comes_back_with_its_documents(workspace: Path, documents: Path) -> None:
+    def status() -> int:
+        return httpx.post(f"{server.api}/mcp/tools/search_documents", json=question, timeout=30).status_code
+
+    question = {"query": "Which bird flies far?"}
+    assert sibyl("ingest", "-f", workspace, documents, cwd=workspace.parent).code == 0
+    with serving(workspace) as server:
+        (postgres,) = [c for c in psutil.Process(server.process.pid).children() if c.name() == "postgres"]
+        assert status() == 200
+        postgres.kill()
+        deadline = time.monotonic() + 60
+        while (last := _tellings(server)[-1:]) == [] or "answers again" not in last[0] or status() != 200:
+            assert time.monotonic() < deadline, server.output
+            time.sleep(0.05)
+        answer = httpx.post(f"{server.api}/mcp/tools/search_documents", json=question, timeout=30).json()
+        assert answer["output"]["sources"][0]["document"] == "birds.md"
+        assert httpx.get(f"{server.api}/health/ready", timeout=30).status_code == 200
+        children = psutil.Process(server.process.pid).children(recursive=True)
+        assert server.stop() == 0
+        told = [re.sub(r"\d+\.\d s", "N s", message) for message in _tellings(server)]
+    assert told[0] == "the embedded PostgreSQL ended by itself (killed by SIGKILL); it is started again"
+    assert told[-1] == "the embedded PostgreSQL answers again after N s"
+    assert [child for child in children if child.is_running()] == []
+
+
+def _tellings(server: Serving) -> list[str]:
+    """What the log says about the embedded database."""
+    return [line["message"] for line in server.log if "embedded PostgreSQL" in line["message"]]
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])

@@ -44,9 +44,9 @@ class Store:
     def __init__(self) -> None:
         self.asked: list[tuple[str, Any]] = []
 
-    async def fingerprints(self, ids: Any) -> dict[str, str]:
+    async def fingerprints(self, ids: Any) -> dict[str, dict[str, str]]:
         self.asked.append(("fingerprints", ids))
-        return {"d": "f"}
+        return {"d": {"s": "f"}}
 
     async def replace(self, documents: Any) -> int:
         self.asked.append(("replace", documents))
@@ -62,6 +62,9 @@ class Store:
 
     async def ensure_index(self) -> None:
         self.asked.append(("ensure_index", None))
+
+    async def sources(self) -> dict[str, int]:
+        return {"s": 1}
 
     async def counts(self) -> StoreCounts:
         return StoreCounts(1, 2, 3)
@@ -142,7 +145,8 @@ async def test_every_operation_of_the_store_is_passed_on_and_counted(metrics: Ru
     assert await store.search(vector, top_k=4, threshold=0.1, filters={"a": 1}, timeout=2.0) == [HIT]
     assert await store.replace([]) == 7
     assert await store.remove_missing("s", ["d"], IdRange("c")) == 3
-    assert await store.fingerprints(["d"]) == {"d": "f"}
+    assert await store.fingerprints(["d"]) == {"d": {"s": "f"}}
+    assert await store.sources() == {"s": 1}
     await store.ensure_index()
     assert await store.counts() == StoreCounts(1, 2, 3)
     with pytest.raises(Overloaded):

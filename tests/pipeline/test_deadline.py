@@ -50,6 +50,6 @@ def test_the_error_names_the_place_too() -> None:
     error = Deadline.after(1).exceeded("embed", step="retrieval", pipeline="search")
     assert error.message == (
         "the deadline of 1 s passed in stage `embed` of step `retrieval` of pipeline `search`; "
-        "try again, or allow more time"
+        "try again, or raise mcp.timeout or the pipeline's timeout_s"
     )
     assert error.details == {"stage": "embed", "step": "retrieval", "pipeline": "search", "deadline_seconds": 1}

@@ -113,10 +113,11 @@ async def test_a_condition_without_a_value_is_an_error_and_never_true(parts: Par
     parts.document = searching(condition="${retrieval.avg_score} < 0.5")
     with pytest.raises(StepFailed) as caught:
         await parts.run("search", query="pools")
-    assert caught.value.message.startswith(
-        "step `generation` of pipeline `search` has a condition that cannot be evaluated: "
+    assert caught.value.message == (
+        "step `generation` of pipeline `search` has a `condition` that cannot be evaluated: "
+        '"${retrieval.avg_score} < 0.5": cannot compare null < a number; both sides must be numbers, or both text; '
+        "test it for null first, with `... != null and`"
     )
-    assert "cannot compare null < a number" in caught.value.message
     assert caught.value.details == {"pipeline": "search", "step": "generation"}
 
 

@@ -47,6 +47,7 @@ async def test_documents_reach_the_runtime_and_the_report_comes_back() -> None:
         {
             "documents": 2, "chunks": 5, "unchanged": 1, "replaced": 1, "removed": 0, "seconds": 0.5,
             "skipped": [{"id": "empty.md", "reason": "empty"}],
+            "copies": {},
         },
     )  # fmt: skip
     given = GivenDocuments(

@@ -196,7 +196,8 @@ async def test_work_that_does_not_heed_the_deadline_is_cut_off() -> None:
     assert response.status_code == 504
     assert response.json()["error"] == {
         "code": "deadline_exceeded",
-        "message": "the deadline of 0.05 s passed in stage `call`; try again, or allow more time",
+        "message": "the deadline of 0.05 s passed in stage `call`; try again, or raise mcp.timeout or the "
+        "pipeline's timeout_s",
         "details": {"stage": "call", "deadline_seconds": 0.05},
     }
 

@@ -177,7 +177,7 @@ def test_a_server_that_cannot_start_shows_the_end_of_its_log(tmp_path: Path) -> 
 
 def test_a_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StartupError, match=r"cannot start the embedded PostgreSQL in .*/file/data"):
+    with pytest.raises(StartupError, match=r"cannot start .* in .*/file/data: .*; choose a data .*\(--data-dir\)"):
         EmbeddedPostgres(tmp_path / "file" / "data").start()
 
 

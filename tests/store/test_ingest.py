@@ -67,7 +67,7 @@ async def test_counts_and_version_follow_every_change(store: PgVectorStore) -> N
 
 async def test_fingerprints_name_the_known_documents_alone(store: PgVectorStore) -> None:
     await store.replace([document("a", [axis(0)], fingerprint="fa"), document("b", [axis(1)], fingerprint="fb")])
-    assert await store.fingerprints(["a", "b", "c"]) == {"a": "fa", "b": "fb"}
+    assert await store.fingerprints(["a", "b", "c"]) == {"a": {"source-a": "fa"}, "b": {"source-a": "fb"}}
     assert await store.fingerprints([]) == {}
 
 
@@ -75,7 +75,7 @@ async def test_a_changed_document_replaces_all_its_chunks(store: PgVectorStore) 
     await store.replace([document("a", [axis(0), axis(1), axis(2)]), document("b", [axis(3)])])
     await store.replace([document("a", [axis(4)], fingerprint="f2", text="new")])
     assert await _contents(store) == {("a", "new 0"), ("b", "text 0")}
-    assert await store.fingerprints(["a"]) == {"a": "f2"}
+    assert await store.fingerprints(["a"]) == {"a": {"source-a": "f2"}}
 
 
 async def test_a_removed_document_is_removed_from_its_own_source_alone(store: PgVectorStore) -> None:
@@ -105,9 +105,22 @@ async def test_a_removal_within_a_range_goes_by_code_points_and_keeps_what_is_pr
     assert {id_ for id_, _ in await _contents(store)} == {*ids, "c"} - gone
 
 
+async def test_two_sources_may_use_the_same_ids(store: PgVectorStore) -> None:
+    await store.replace([document("a", [axis(0)]), document("a", [axis(1), axis(2)], source="other", text="theirs")])
+    await store.replace([document("a", [axis(0)], text="new", fingerprint="f2")])
+    assert await _contents(store) == {("a", "new 0"), ("a", "theirs 0"), ("a", "theirs 1")}
+    assert await store.fingerprints(["a"]) == {"a": {"source-a": "f2", "other": "f1"}}
+    assert await store.sources() == {"other": 1, "source-a": 1}
+    assert await store.remove_missing("other", [], IdRange()) == 1
+    assert await _contents(store) == {("a", "new 0")}
+    counts = await store.counts()
+    assert (counts.documents, counts.chunks) == (1, 1)
+    assert len(await store.search(axis(0), top_k=10)) == 1
+
+
 async def test_a_document_without_chunks_is_known_all_the_same(store: PgVectorStore) -> None:
     assert await store.replace([document("empty", np.zeros((0, DIMENSION), np.float32))]) == 0
-    assert await store.fingerprints(["empty"]) == {"empty": "f1"}
+    assert await store.fingerprints(["empty"]) == {"empty": {"source-a": "f1"}}
     assert (await store.counts()).documents == 1
 
 
@@ -122,7 +135,9 @@ def _broken(**changes: Any) -> EmbeddedDocument:
     good = document("bad", [axis(0), axis(1)])
     return replace(
         good,
-        document=replace(good.document, **{k: v for k, v in changes.items() if k in {"id", "title", "metadata"}}),
+        document=replace(
+            good.document, **{k: v for k, v in changes.items() if k in {"id", "source", "title", "metadata"}}
+        ),
         **{k: v for k, v in changes.items() if k in {"chunks", "vectors"}},
     )
 
@@ -132,6 +147,8 @@ def _broken(**changes: Any) -> EmbeddedDocument:
     [
         (_broken(id=""), "its id must have 1 to 1000 bytes"),
         (_broken(id="ä" * 501), "its id must have 1 to 1000 bytes"),
+        (_broken(source=""), "its source must have 1 to 1000 bytes; name a shorter one in `source` of data.load_docum"),
+        (_broken(source="/" + "ä" * 500), "its source must have 1 to 1000 bytes"),
         (_broken(title="a\x00b"), "title holds a NUL character"),
         (_broken(title="\ud800"), "title is not valid Unicode"),
         (_broken(chunks=[Chunk(0, "a\x00", "", 1), Chunk(1, "b", "", 1)]), "chunk 0 holds a NUL character"),

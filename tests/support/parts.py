@@ -83,7 +83,7 @@ class WatchedStore:
     indexed: int = 0
     searches: list[Mapping[str, Any]] = field(default_factory=list)
 
-    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
+    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         await self.before()
         return await self.inner.fingerprints(document_ids)
 
@@ -97,6 +97,10 @@ class WatchedStore:
         await self.before()
         self.removals.append((source, list(present)))
         return await self.inner.remove_missing(source, present, within)
+
+    async def sources(self) -> dict[str, int]:
+        await self.before()
+        return await self.inner.sources()
 
     async def search(
         self,
@@ -205,8 +209,8 @@ class Parts:
         """What the database holds."""
         return await self.store.inner.counts()
 
-    async def documents(self, *ids: str) -> dict[str, str]:
-        """The stored fingerprints of these documents."""
+    async def documents(self, *ids: str) -> dict[str, dict[str, str]]:
+        """The stored fingerprints of these documents, by source."""
         return await self.store.inner.fingerprints(ids)
 
 

@@ -63,14 +63,32 @@ async def test_a_load_removes_only_what_it_owns(parts: Parts, tmp_path: Path) ->
     assert set(await parts.documents("one.txt", "two.txt")) == {"one.txt", "two.txt"}
 
 
-async def test_a_document_that_another_load_takes_over_belongs_to_it(parts: Parts, tmp_path: Path) -> None:
+async def test_two_folders_with_the_same_paths_inside_keep_their_own_documents(parts: Parts, tmp_path: Path) -> None:
+    one, two = tmp_path / "one", tmp_path / "two"
+    for folder, animal in ((one, "falcon"), (two, "heron")):
+        folder.mkdir()
+        (folder / "readme.md").write_text(f"# Readme\n\nThe {animal} lives here.")
+        (folder / "licence.txt").write_text("Everything is allowed.")
+    assert (await parts.ingest(one)).copies == {}
+    second = await parts.ingest(two)
+    assert (second.stored, second.replaced, second.copies) == (2, 0, {str(one): 1})
+    assert {"falcon", "heron"} <= {word for hit in await parts.search("bird", top_k=9) for word in hit.content.split()}
+    (two / "licence.txt").unlink()
+    assert (await parts.ingest(two)).removed == 1
+    again = await parts.ingest(one)
+    assert (again.stored, again.unchanged, again.removed, again.copies) == (0, 2, 0, {})
+
+
+async def test_a_load_that_names_the_source_of_another_takes_its_documents_over(parts: Parts, tmp_path: Path) -> None:
     """A corpus that has moved: removing works from its new place, and nothing is left of the old one."""
     old, new = tmp_path / "old", tmp_path / "new"
     old.mkdir()
     write(old, 1, 2)
+    parts.document = {"shops": {"data": {"config": {"source": "handbook"}}}}
     await parts.ingest(old)
     old.rename(new)
-    assert (await parts.ingest(new)).replaced == 2
+    moved = await parts.ingest(new)
+    assert (moved.unchanged, moved.copies) == (2, {})
     (new / "02.md").unlink()
     assert (await parts.ingest(new)).removed == 1
 

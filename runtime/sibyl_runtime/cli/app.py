@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cli.exit_codes import EPILOG, ExitCode
+from sibyl_runtime.cli.exit_codes import EPILOG
 from sibyl_runtime.cli.options import (
     ApiKey,
     ApiKeyHeader,
@@ -33,15 +32,6 @@ workspace_commands = typer.Typer(help="Look at a workspace document.", no_args_i
 pipeline_commands = typer.Typer(help="List and run the pipelines of a workspace.", no_args_is_help=True)
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(pipeline_commands, name="pipeline")
-
-
-def run() -> None:
-    """Run the command line; the process ends with an exit code of ExitCode."""
-    try:
-        app()
-    except KeyboardInterrupt:
-        print("sibyl: interrupted", file=sys.stderr)
-        raise SystemExit(ExitCode.INTERRUPTED) from None
 
 
 def _version(wanted: bool) -> None:
@@ -128,6 +118,25 @@ def ingest(
             "is for --server; here, set `source` in the config of the step data.load_documents", param_hint="--source"
         )
     command.ingest(file, path, pipeline=pipeline, data_directory=data_dir, as_json=json)
+
+
+@app.command()
+def forget(
+    file: WorkspaceFile,
+    source: Annotated[
+        str,
+        typer.Argument(help="Folder or file as it was loaded, or the `source` of the load.", show_default=False),
+    ],
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:
+    """Remove all documents of one source from the collection.
+
+    For a folder that was loaded once and is gone, or has another path now.
+    """
+    from sibyl_runtime.cli import forget as command
+
+    command.forget(file, source, data_directory=data_dir, as_json=json)
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,6 +48,12 @@ def _end(report: IngestReport, *, as_json: bool) -> NoReturn:
         print(summary(report))
     for skipped in report.skipped:
         print(f"skipped {skipped.path}: {skipped.reason}", file=sys.stderr)
+    for source, count in report.copies.items():
+        print(
+            f"note: {plural(count, 'document')} of the same id and text came from {source}, too, and answers may show "
+            f"both; if that is the same folder under an old name, run: sibyl forget --file FILE {shlex.quote(source)}",
+            file=sys.stderr,
+        )
     raise SystemExit(ExitCode.PARTIAL if report.skipped else ExitCode.OK)
 
 

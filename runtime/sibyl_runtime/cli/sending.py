@@ -148,6 +148,7 @@ class Sender:
         self._ledger.stored_chunks += reply["chunks"]
         self._ledger.unchanged += reply["unchanged"]
         self._ledger.replaced += reply["replaced"]
+        self._ledger.copies.update(reply["copies"])
         for skipped in reply["skipped"]:
             self._ledger.skip(skipped["id"], skipped["reason"])
 
@@ -227,4 +228,5 @@ def _report(ledger: IngestLedger, seconds: float) -> IngestReport:
         removed=ledger.removed,
         seconds=seconds,
         skipped=ledger.skipped,
+        copies=dict(ledger.copies),
     )

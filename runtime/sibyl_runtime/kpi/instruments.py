@@ -22,7 +22,7 @@ class MeteredVectorStore:
         self._inner = inner
         self._used = metrics.store_used
 
-    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
+    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """See VectorStore."""
         self._used("fingerprints")
         return await self._inner.fingerprints(document_ids)
@@ -36,6 +36,10 @@ class MeteredVectorStore:
         """See VectorStore."""
         self._used("remove_missing")
         return await self._inner.remove_missing(source, present, within)
+
+    async def sources(self) -> dict[str, int]:
+        """See VectorStore. Not counted: it serves the command line, not a question."""
+        return await self._inner.sources()
 
     async def search(
         self,

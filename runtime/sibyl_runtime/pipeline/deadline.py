@@ -49,7 +49,8 @@ class Deadline:
         """The error to raise for a `stage` that ran out of time; `where` adds what else is known to `details`."""
         place = "".join(f" of {kind} `{name}`" for kind, name in where.items())
         return DeadlineExceeded(
-            f"the deadline of {self.seconds:g} s passed in stage `{stage}`{place}; try again, or allow more time"
+            f"the deadline of {self.seconds:g} s passed in stage `{stage}`{place}; try again, or raise mcp.timeout or "
+            "the pipeline's timeout_s"
             if self.seconds is not None
             else f"the deadline passed in stage `{stage}`{place}",
             details={"stage": stage, **where, "deadline_seconds": self.seconds},

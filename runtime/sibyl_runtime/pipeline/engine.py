@@ -116,7 +116,7 @@ class PipelineEngine:
                 condition = self._conditions[step.condition] = Condition.parse(step.condition)
             return condition.evaluate(context.results, context.parameters)
         except ConditionError as error:
-            raise context.failed(f"has a condition that cannot be evaluated: `{step.condition}`: {error}") from error
+            raise context.failed(f"has a `condition` that cannot be evaluated: {error}") from error
 
 
 def _defaults(pipeline: Pipeline) -> dict[str, Any]:

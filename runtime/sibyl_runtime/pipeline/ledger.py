@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -46,6 +47,8 @@ class IngestLedger:
     replaced: int = 0
     unchanged: int = 0
     removed: int = 0
+    copies: Counter[str] = field(default_factory=Counter)
+    """Documents that another source holds under the same id, word for word; counted by that source."""
 
     def skip(self, path: str, reason: str) -> None:
         """Note that `path` was not ingested; its place in the total is given up."""

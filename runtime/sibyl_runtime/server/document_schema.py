@@ -68,7 +68,7 @@ PRUNE = Tool(
 
 _REPORT: dict[str, Any] = {
     "type": "object",
-    "required": ["documents", "chunks", "unchanged", "replaced", "removed", "seconds", "skipped"],
+    "required": ["documents", "chunks", "unchanged", "replaced", "removed", "seconds", "skipped", "copies"],
     "properties": {
         "documents": {"type": "integer", "description": "Stored, new and changed."},
         "chunks": {"type": "integer", "description": "Stored with them."},
@@ -79,6 +79,11 @@ _REPORT: dict[str, Any] = {
         },
         "removed": {"type": "integer"},
         "seconds": {"type": "number"},
+        "copies": {
+            "type": "object",
+            "additionalProperties": {"type": "integer"},
+            "description": "By other source, the documents that it holds too, word for word.",
+        },
         "skipped": {
             "type": "array",
             "items": {

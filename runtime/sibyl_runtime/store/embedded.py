@@ -83,6 +83,11 @@ class EmbeddedPostgres:
         return self._child.pid if self._child and self._child.exit_code() is None else None
 
     @property
+    def exit_code(self) -> int | None:
+        """How the server ended when it ended by itself, negative for a signal; None while it runs, and after `stop`."""
+        return self._child.exit_code() if self._child else None
+
+    @property
     def socket_dsn(self) -> str:
         """Through the unix socket. The same for the life of this object."""
         return _socket_dsn(str(self._socket_directory), self._port)
@@ -95,7 +100,7 @@ class EmbeddedPostgres:
         return self.socket_dsn
 
     def start(self) -> str:
-        """Run the server and wait until it answers; its DSN.
+        """Run the server and wait until it answers; its DSN. Also starts one again that has ended by itself.
 
         Raises StartupError: the directory is in use (names the pid), cannot be written, or the server does not come up.
         """
@@ -106,7 +111,10 @@ class EmbeddedPostgres:
             self._start()
         except OSError as error:
             self.stop()
-            raise StartupError(f"cannot start the embedded PostgreSQL in {self._directory}: {error}") from error
+            raise StartupError(
+                f"cannot start the embedded PostgreSQL in {self._directory}: {error}; choose a data directory that "
+                "can be written (--data-dir)"
+            ) from error
         except BaseException:
             self.stop()
             raise
@@ -141,6 +149,8 @@ class EmbeddedPostgres:
             self._set_password()
 
     def _take_lock(self) -> None:
+        if self._lock is not None:
+            return  # kept while a server that ended by itself is started again: nobody may come in between
         lock = (self._directory / "lock").open("a+", encoding="utf-8")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -166,7 +176,7 @@ class EmbeddedPostgres:
         started = f" (started by process {launcher})" if launcher else ""
         return StartupError(
             f"the data directory {self._directory} is in use{running}{started}: stop that process, or choose another "
-            "data directory"
+            "data directory (--data-dir)"
         )
 
     def _server_pid(self) -> int | None:

@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict
 from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, SibylError, StartupError
 
 RETRY_AFTER = 1.0
+ADVICE = "see that it runs; answers return by themselves when it does"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def translate(error: psycopg.Error, endpoint: Endpoint, *, stage: str) -> SibylE
     details = {"stage": stage, "database": endpoint.database, "host": endpoint.host}
     if is_connection_loss(error):
         return DatabaseUnavailable(
-            f"the connection was lost during {stage}, {endpoint}: {cause(error)}",
+            f"the connection was lost during {stage}, {endpoint}: {cause(error)}; {ADVICE}",
             details=details,
             retry_after=RETRY_AFTER,
         )

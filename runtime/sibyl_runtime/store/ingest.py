@@ -39,10 +39,10 @@ class PreparedDocument:
 
 def prepare_documents(documents: Sequence[EmbeddedDocument], collection: Collection) -> list[PreparedDocument]:
     """Check and encode. Raises IngestError naming the document and what is wrong with it."""
-    ids = [document.document.id for document in documents]
-    if len(set(ids)) != len(ids):
-        twice = next(id_ for index, id_ in enumerate(ids) if id_ in ids[:index])
-        raise IngestError(f"two documents of one batch have the id `{twice}`; ids must be unique in a collection")
+    keys = [(document.document.id, document.document.source) for document in documents]
+    if len(set(keys)) != len(keys):
+        twice = next(key[0] for index, key in enumerate(keys) if key in keys[:index])
+        raise IngestError(f"two documents of one batch have the id `{twice}`; ids must be unique in a source")
     return [_prepare(document, collection) for document in documents]
 
 
@@ -50,6 +50,11 @@ def _prepare(embedded: EmbeddedDocument, collection: Collection) -> PreparedDocu
     document = embedded.document
     if not document.id or len(document.id.encode("utf-8", "replace")) > LONGEST_ID:
         raise _refused(document.id[:80], f"its id must have 1 to {LONGEST_ID} bytes")
+    if not document.source or len(document.source.encode("utf-8", "replace")) > LONGEST_ID:
+        raise _refused(
+            document.id,
+            f"its source must have 1 to {LONGEST_ID} bytes; name a shorter one in `source` of data.load_documents",
+        )
     for name, text in (("id", document.id), ("title", document.title), ("source", document.source)):
         _check_text(document.id, name, text)
     for chunk in embedded.chunks:
@@ -107,11 +112,11 @@ def _refused(document_id: str, reason: str) -> IngestError:
 
 async def replace(connection: Connection, collection: Collection, documents: Sequence[PreparedDocument]) -> int:
     """One transaction: former rows out, new rows in, version and counts moved on. Chunks written."""
-    ids = [document.embedded.document.id for document in documents]
+    keys = [(document.embedded.document.id, document.embedded.document.source) for document in documents]
     async with connection.transaction():
         await _take_turn(connection, collection)
-        chunks_gone = await _delete(connection, collection.chunks, "document_id", ids)
-        documents_gone = await _delete(connection, collection.documents, "id", ids)
+        chunks_gone = await _delete(connection, collection.chunks, "document_id", keys)
+        documents_gone = await _delete(connection, collection.documents, "id", keys)
         await _copy_documents(connection, collection, documents)
         written = await _copy_chunks(connection, collection, documents)
         await _count(connection, collection, len(documents) - documents_gone, written - chunks_gone)
@@ -133,7 +138,8 @@ async def remove_missing(
                 ' AND (%(through)s::text IS NULL OR id <= %(through)s COLLATE "C")'
                 " AND NOT EXISTS"
                 " (SELECT FROM unnest(%(present)s::text[]) AS present (id) WHERE present.id = d.id)),"
-                " chunks_gone AS (DELETE FROM {chunks} WHERE document_id IN (SELECT id FROM gone) RETURNING 1)"
+                " chunks_gone AS (DELETE FROM {chunks} WHERE source = %(source)s AND document_id IN"
+                " (SELECT id FROM gone) RETURNING 1)"
                 " SELECT array(SELECT id FROM gone), (SELECT count(*) FROM chunks_gone)"
             ).format(documents=collection.documents, chunks=collection.chunks),
             {"source": source, "after": within.after, "through": within.through, "present": list(present)},
@@ -141,7 +147,7 @@ async def remove_missing(
         row = await cursor.fetchone()
         gone, chunks_gone = row if row is not None else ([], 0)
         if gone:
-            await _delete(connection, collection.documents, "id", gone)
+            await _delete(connection, collection.documents, "id", [(id_, source) for id_ in gone])
             await _count(connection, collection, -len(gone), -chunks_gone)
     return len(gone)
 
@@ -177,10 +183,15 @@ async def _take_turn(connection: Connection, collection: Collection) -> tuple[in
     return int(row[0]), int(row[1])
 
 
-async def _delete(connection: Connection, table: sql.Identifier, column: str, ids: Sequence[str]) -> int:
-    cursor = await connection.execute(
-        sql.SQL("DELETE FROM {} WHERE {} = ANY(%s)").format(table, sql.Identifier(column)), [list(ids)]
-    )
+async def _delete(
+    connection: Connection, table: sql.Identifier, id_column: str, keys: Sequence[tuple[str, str]]
+) -> int:
+    """Delete the rows of these documents; `keys` are pairs of id and source."""
+    statement = sql.SQL(
+        "DELETE FROM {table} t USING unnest(%s::text[], %s::text[]) AS key (id, source)"
+        " WHERE t.{id_column} = key.id AND t.source = key.source"
+    ).format(table=table, id_column=sql.Identifier(id_column))
+    cursor = await connection.execute(statement, [[id_ for id_, _ in keys], [source for _, source in keys]])
     return cursor.rowcount
 
 
@@ -209,16 +220,17 @@ async def _copy_documents(
 
 async def _copy_chunks(connection: Connection, collection: Collection, documents: Sequence[PreparedDocument]) -> int:
     statement = sql.SQL(
-        "COPY {} (document_id, ordinal, heading, content, tokens, embedding, metadata) FROM STDIN (FORMAT BINARY)"
+        "COPY {} (document_id, source, ordinal, heading, content, tokens, embedding, metadata)"
+        " FROM STDIN (FORMAT BINARY)"
     )
     written = 0
     async with connection.cursor() as cursor, cursor.copy(statement.format(collection.chunks)) as copy:
-        copy.set_types(["text", "int4", "text", "text", "int4", "halfvec", "jsonb"])
+        copy.set_types(["text", "text", "int4", "text", "text", "int4", "halfvec", "jsonb"])
         for prepared in documents:
-            metadata, document_id = _jsonb(prepared), prepared.embedded.document.id
+            metadata, document = _jsonb(prepared), prepared.embedded.document
             for chunk, vector in zip(prepared.embedded.chunks, prepared.vectors, strict=True):
                 await copy.write_row(
-                    (document_id, chunk.ordinal, chunk.heading, chunk.content, chunk.tokens,
+                    (document.id, document.source, chunk.ordinal, chunk.heading, chunk.content, chunk.tokens,
                      HalfVector(vector), metadata)
                 )  # fmt: skip
                 written += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,14 @@ from sibyl_runtime.store import index, ingest, schema
 from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
 from sibyl_runtime.store.connection import Connection, connect
 from sibyl_runtime.store.embedded import EmbeddedPostgres
-from sibyl_runtime.store.failures import endpoint_of, translate
+from sibyl_runtime.store.failures import ADVICE, endpoint_of, translate
 from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.index import IndexState
 from sibyl_runtime.store.pool import Database, T, Work, open_database
 from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, Hit, IdRange, StoreCounts
 from sibyl_runtime.store.routing import SearchSettings, hits
 from sibyl_runtime.store.search import Query, Search
+from sibyl_runtime.store.supervision import Supervision
 from sibyl_runtime.workspace import VectorStoreProvider
 
 _CHECK_TIMEOUT = 2.0
@@ -39,7 +39,7 @@ class PgVectorStore:
         database: Database,
         collection: Collection,
         provider: VectorStoreProvider,
-        embedded: EmbeddedPostgres | None,
+        embedded: Supervision | None,
     ) -> None:
         self._dsn = dsn
         self._database = database
@@ -71,13 +71,17 @@ class PgVectorStore:
 
         return await self._read(work, "reading versions")
 
-    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
-        """The stored fingerprint of each known id."""
-        statement = sql.SQL("SELECT id, fingerprint FROM {} WHERE id = ANY(%s)").format(self._collection.documents)
+    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The stored fingerprints of each known id, by the source that it comes from."""
+        documents = self._collection.documents
+        statement = sql.SQL("SELECT id, source, fingerprint FROM {} WHERE id = ANY(%s)").format(documents)
 
-        async def work(connection: Connection) -> dict[str, str]:
+        async def work(connection: Connection) -> dict[str, dict[str, str]]:
             cursor = await connection.execute(statement, [list(document_ids)])
-            return dict(await cursor.fetchall())
+            found: dict[str, dict[str, str]] = {}
+            for document_id, source, fingerprint in await cursor.fetchall():
+                found.setdefault(document_id, {})[source] = fingerprint
+            return found
 
         return await self._read(work, "reading fingerprints")
 
@@ -106,6 +110,17 @@ class PgVectorStore:
         removed = await self._database.run(work, stage="removing documents")
         self._search.forget_state()
         return removed
+
+    async def sources(self) -> dict[str, int]:
+        """Every source, and how many documents it has in the collection; the largest first."""
+        statement = sql.SQL("SELECT source, count(*) FROM {} GROUP BY source ORDER BY 2 DESC, 1").format(
+            self._collection.documents
+        )
+
+        async def work(connection: Connection) -> dict[str, int]:
+            return dict(await (await connection.execute(statement)).fetchall())
+
+        return await self._read(work, "reading sources")
 
     async def search(
         self,
@@ -178,7 +193,7 @@ class PgVectorStore:
             return
         except DeadlineExceeded as error:
             raise DatabaseUnavailable(
-                f"{self._database.endpoint} did not answer within {_CHECK_TIMEOUT:g} s", retry_after=1
+                f"{self._database.endpoint} did not answer within {_CHECK_TIMEOUT:g} s; {ADVICE}", retry_after=1
             ) from error
 
     def stats(self) -> dict[str, int]:
@@ -189,7 +204,7 @@ class PgVectorStore:
         """Close the pool, and the embedded server if there is one."""
         await self._database.close()
         if self._embedded is not None:
-            await asyncio.to_thread(self._embedded.stop)
+            await self._embedded.close()
 
     async def _read_counts(self, connection: Connection) -> StoreCounts:
         cursor = await connection.execute(
@@ -229,19 +244,16 @@ async def open_store(
         return await _open(provider.dsn, provider, collection, None)
     if embedded_directory is None:
         raise StartupError("no database: set `providers.vector_store.<name>.dsn`, for example ${DATABASE_URL}")
-    embedded = EmbeddedPostgres(embedded_directory)
-    starting = asyncio.ensure_future(asyncio.to_thread(embedded.start))
+    embedded = Supervision(EmbeddedPostgres(embedded_directory))
     try:
-        return await _open(await asyncio.shield(starting), provider, collection, embedded)
+        return await _open(await embedded.start(), provider, collection, embedded)
     except BaseException:
-        # A thread cannot be cancelled: what it is still starting is stopped once it runs.
-        await asyncio.wait([starting])
-        await asyncio.to_thread(embedded.stop)
+        await embedded.close()
         raise
 
 
 async def _open(
-    dsn: str, provider: VectorStoreProvider, collection: Collection, embedded: EmbeddedPostgres | None
+    dsn: str, provider: VectorStoreProvider, collection: Collection, embedded: Supervision | None
 ) -> PgVectorStore:
     endpoint = endpoint_of(dsn)
     connection = await connect(dsn, endpoint)

@@ -16,7 +16,7 @@ from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRe
 
 from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, Overloaded, SibylError, StartupError
 from sibyl_runtime.store.connection import Connection, configure, connect_options
-from sibyl_runtime.store.failures import RETRY_AFTER, Endpoint, endpoint_of, is_connection_loss, translate
+from sibyl_runtime.store.failures import ADVICE, RETRY_AFTER, Endpoint, endpoint_of, is_connection_loss, translate
 from sibyl_runtime.workspace import VectorStoreProvider
 
 T = TypeVar("T")
@@ -140,7 +140,7 @@ class Database:
         # A queue can be full for a moment because connections are being made; that alone is no outage.
         waited_in_vain = isinstance(error, PoolTimeout) or self._cannot_connect()
         if isinstance(error, PoolClosed) or (self._in_use == 0 and waited_in_vain):
-            return DatabaseUnavailable(f"no connection to {self._endpoint}", retry_after=RETRY_AFTER)
+            return DatabaseUnavailable(f"no connection to {self._endpoint}; {ADVICE}", retry_after=RETRY_AFTER)
         return Overloaded(
             f"all {self._pool.max_size} database connections are in use; try again, or raise "
             "`providers.vector_store.<name>.pool_size`",

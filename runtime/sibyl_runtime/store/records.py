@@ -11,7 +11,7 @@ from sibyl_runtime.providers.protocols import Vectors
 
 @dataclass(frozen=True)
 class Document:
-    """One document as loaded. `id` is unique within a collection; `source` names the load that owns it."""
+    """One document as loaded. `source` names the load that owns it, and `id` is unique within that."""
 
     id: str
     source: str
@@ -80,14 +80,17 @@ class VectorStore(Protocol):
     """A collection of embedded documents. Every method raises DatabaseUnavailable, Overloaded (pool full) or
     DeadlineExceeded (`timeout`, seconds)."""
 
-    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, str]:
-        """The stored fingerprint of each known id."""
+    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, dict[str, str]]:
+        """The stored fingerprints of each known id, by the source that it comes from."""
 
     async def replace(self, documents: Sequence[EmbeddedDocument]) -> int:
         """Store documents with their chunks, each replacing its former self; one transaction; chunks written."""
 
     async def remove_missing(self, source: str, present: Sequence[str], within: IdRange = EVERY_ID) -> int:
         """Delete the documents of `source` with an id `within` a range that is not in `present`; documents removed."""
+
+    async def sources(self) -> dict[str, int]:
+        """Every source, and how many documents it has in the collection; the largest first."""
 
     async def search(
         self,

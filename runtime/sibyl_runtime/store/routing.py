@@ -121,7 +121,8 @@ def statement(collection: Collection, route: Route, top_k: int, *, filtered: boo
     return (
         sql.SQL(
             "WITH {nearest} SELECT c.id, c.document_id, d.title, c.heading, c.content, n.distance, c.metadata,"
-            " n.matches FROM nearest n JOIN {chunks} c ON c.id = n.id JOIN {documents} d ON d.id = c.document_id"
+            " n.matches FROM nearest n JOIN {chunks} c ON c.id = n.id JOIN {documents} d"
+            " ON d.id = c.document_id AND d.source = c.source"
             # + 0: the planner takes an index scan for sorted, and relaxed_order is not.
             " ORDER BY n.distance + 0, n.id"
         )

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 
 from sibyl_runtime.errors import StartupError
-from sibyl_runtime.pipeline.context import StepContext
+from sibyl_runtime.pipeline.context import IngestLedger, StepContext
 from sibyl_runtime.techniques.batches import ChunkBatch, ChunkedDocument, ChunkStream, DocumentStream
 from sibyl_runtime.techniques.documents.events import LoadedDocument
 from sibyl_runtime.techniques.fingerprint import fingerprint
@@ -71,9 +71,8 @@ async def _chunked(
         changed: list[ChunkedDocument] = []
         for loaded in documents:
             # Off the event loop: a large document takes seconds, and the process may be answering questions.
-            made = await asyncio.to_thread(
-                _changed, loaded, known.get(loaded.document.id), config, embedder.tag, chunker
-            )
+            stored = known.get(loaded.document.id, {})
+            made = await asyncio.to_thread(_changed, loaded, stored, config, embedder.tag, chunker, stream.ledger)
             if made is None:
                 stream.ledger.unchanged += 1
             else:
@@ -82,10 +81,17 @@ async def _chunked(
 
 
 def _changed(
-    loaded: LoadedDocument, former: str | None, config: ChunkingConfig, embedder_tag: str, chunker: Chunker
+    loaded: LoadedDocument,
+    stored: Mapping[str, str],
+    config: ChunkingConfig,
+    embedder_tag: str,
+    chunker: Chunker,
+    ledger: IngestLedger,
 ) -> ChunkedDocument | None:
-    """The document cut into chunks; None when the store holds it in this very form."""
+    """The document cut into chunks; None when the store holds it in this very form. `stored` is by source."""
     current = fingerprint(loaded, config, embedder_tag)
+    former = stored.get(loaded.document.source)
+    ledger.copies.update(source for source, other in stored.items() if other == current and source != ledger.source)
     if former == current:
         return None
     chunks = chunker.chunks(loaded.document, markdown=loaded.markdown)

@@ -13,14 +13,12 @@ RECIPE = 1
 
 
 def fingerprint(loaded: LoadedDocument, config: ChunkingConfig, embedder_tag: str) -> str:
-    """SHA-256, in hex, over everything that decides what is stored of a document, except its id.
-
-    The source is part of it: a document that another load takes over must be stored again, or no load would own it.
+    """SHA-256, in hex, over everything that decides what is stored of a document, except its id
+    and its source: it is compared with what is stored under these two.
     """
     document = loaded.document
     facts = {
         "recipe": RECIPE,
-        "source": document.source,
         "title": document.title,
         "text": document.text,
         "metadata": document.metadata,

@@ -44,7 +44,7 @@ def compare(left: Any, operator: str, right: Any) -> bool:
     if operator in ("==", "!="):
         return _same(left, right, operator) == (operator == "==")
     if not (_kind(left) == _kind(right) and _kind(left) in ("a number", "text")):
-        raise ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}")
+        raise _incomparable(left, operator, right, "both sides must be numbers, or both text")
     if operator == "<":
         return bool(left < right)
     if operator == "<=":
@@ -54,7 +54,7 @@ def compare(left: Any, operator: str, right: Any) -> bool:
 
 def _same(left: Any, right: Any, operator: str) -> bool:
     if left is not None and right is not None and _kind(left) != _kind(right):
-        raise ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}")
+        raise _incomparable(left, operator, right, "both sides must be of one kind")
     return bool(left == right)
 
 
@@ -63,7 +63,12 @@ def _contains(container: Any, item: Any, operator: str) -> bool:
         return item in container
     if isinstance(container, list | tuple):
         return any(_kind(item) == _kind(member) and bool(item == member) for member in container)
-    raise ConditionError(f"cannot compare {_shown(item)} {operator} {_shown(container)}")
+    raise _incomparable(item, operator, container, "the right side must be a list, or both sides text")
+
+
+def _incomparable(left: Any, operator: str, right: Any, allowed: str) -> ConditionError:
+    advice = "; test it for null first, with `... != null and`" if left is None or right is None else ""
+    return ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}; {allowed}{advice}")
 
 
 def _kind(value: Any) -> str:

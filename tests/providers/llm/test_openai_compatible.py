@@ -170,15 +170,25 @@ async def test_a_server_that_does_not_count_tokens_leaves_the_cost_unknown(
         (
             refusal(429, "slow down", retry_after="7"),
             Overloaded,
-            "provider primary (gpt-4): 429, its rate limit is reached after 3 attempts",
+            "provider primary (gpt-4): 429, its rate limit is reached after 3 attempts; try again in 7 s, or have the "
+            "limit raised",
         ),
         (
             refusal(429, "pay first", code="insufficient_quota"),
             ProviderError,
-            "provider primary (gpt-4): 429, the quota of the account is used up",
+            "provider primary (gpt-4): 429, the quota of the account is used up; raise it, or use another "
+            "providers.llm.primary.api_key",
         ),
-        (refusal(500, "oops"), ProviderError, "provider primary (gpt-4): 500 from HOST after 3 attempts"),
-        (refusal(503, "down"), ProviderError, "provider primary (gpt-4): 503 from HOST after 3 attempts"),
+        (
+            refusal(500, "oops"),
+            ProviderError,
+            "provider primary (gpt-4): 500 from HOST after 3 attempts; try again, or look into that server",
+        ),
+        (
+            refusal(503, "down"),
+            ProviderError,
+            "provider primary (gpt-4): 503 from HOST after 3 attempts; try again, or look into that server",
+        ),
         (
             malformed(),
             ProviderError,
@@ -269,7 +279,7 @@ async def test_a_wait_that_outlasts_the_deadline_is_not_begun(openai_server: Ope
     waits = Waits()
     openai_server.reply_with(refusal(429, retry_after="20"))
     async with model_of(openai_server, waits) as model:
-        with pytest.raises(Overloaded, match=r"429, its rate limit is reached$") as caught:
+        with pytest.raises(Overloaded, match=r"429, its rate limit is reached; try again in 20 s, ") as caught:
             await model.generate(request(timeout=5.0))
     assert caught.value.retry_after == 20.0
     assert waits.slept == []
@@ -286,7 +296,10 @@ async def test_silence_ends_with_the_providers_timeout(openai_server: OpenAIServ
     openai_server.reply_with(silence())
     error = await failure(openai_server, timeout=0.2)
     assert type(error) is DeadlineExceeded
-    assert error.message == "provider primary (gpt-4): no answer within 0.2 s"
+    assert error.message == (
+        "provider primary (gpt-4): no answer within 0.2 s; try again, or raise mcp.timeout and "
+        "providers.llm.primary.timeout"
+    )
     assert error.details["stage"] == "generate"
     assert len(openai_server.received) == 1
 

@@ -80,7 +80,8 @@ def explain(error: openai.APIError, who: Identity, *, attempts: int, seconds: fl
 
 def deadline(who: Identity, seconds: float) -> DeadlineExceeded:
     details = {"stage": STAGE, "provider": who.name, "model": who.model}
-    return DeadlineExceeded(f"{who.title}: no answer within {seconds:.1f} s", details=details)
+    advice = f"try again, or raise mcp.timeout and providers.llm.{who.name}.timeout"
+    return DeadlineExceeded(f"{who.title}: no answer within {seconds:.1f} s; {advice}", details=details)
 
 
 def retry_after(error: openai.APIError) -> float | None:
@@ -116,15 +117,22 @@ def _status(error: openai.APIStatusError, who: Identity, attempts: int) -> Sibyl
     if status in (401, 403):
         return who.error(f"{status}, the API key was refused; check providers.llm.{who.name}.api_key", status)
     if error.code == QUOTA_EXHAUSTED:
-        return who.error(f"{status}, the quota of the account is used up", status)
+        return who.error(
+            f"{status}, the quota of the account is used up; raise it, or use another providers.llm.{who.name}.api_key",
+            status,
+        )
     if status == 429:
         details = {"provider": who.name, "model": who.model, "status": status}
-        message = f"{who.title}: 429, its rate limit is reached{_after(attempts)}"
-        return Overloaded(message, details=details, retry_after=retry_after(error) or 1.0)
+        wait = retry_after(error) or 1.0
+        message = (
+            f"{who.title}: 429, its rate limit is reached{_after(attempts)}; try again in {wait:g} s, or have the "
+            "limit raised"
+        )
+        return Overloaded(message, details=details, retry_after=wait)
     if status == 404:
         return who.error(f"404, {who.host} knows no such model or path; check model and base_url", status)
     if status >= 500:
-        return who.error(f"{status} from {who.host}{_after(attempts)}", status)
+        return who.error(f"{status} from {who.host}{_after(attempts)}; try again, or look into that server", status)
     return who.error(f"{status}, the request was refused: {who.without_key(_words(error))}", status)
 
 
