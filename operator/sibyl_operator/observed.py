@@ -39,7 +39,7 @@ class DatabaseFacts:
 
 @dataclass(frozen=True)
 class PodFacts:
-    """One runtime pod: what the API server says of it and what the pod says of itself.
+    """One pod: what the API server says of it and, of a runtime pod, what the pod says of itself.
 
     `template_hash` is the configuration that the pod was started for, `loaded_hash` the one that it serves.
     """
