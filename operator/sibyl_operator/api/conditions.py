@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from sibyl_operator.api.checks.builtin_cache import BUILTIN_CACHE_READY
 from sibyl_operator.api.checks.cache import CACHE_READY
 from sibyl_operator.api.checks.configuration import CONFIG_APPLIED
 from sibyl_operator.api.checks.database import DATABASE_READY, planned_connections
@@ -24,7 +25,7 @@ MOST_PROBLEMS: Final = 10
 def conditions(observed: Observed) -> tuple[Condition, ...]:
     """Every condition of a valid workspace, Ready after those that it sums up."""
     judged = [config_valid(observed), database_ready(observed)]
-    if observed.resource.spec.cache.provider == "External":
+    if observed.resource.spec.cache.provider != "None":
         judged.append(cache_ready(observed))
     judged += [runtime_ready(observed), config_applied(observed)]
     ready = _ready(judged, observed)
@@ -72,7 +73,9 @@ def database_ready(observed: Observed) -> Condition:
 
 def cache_ready(observed: Observed) -> Condition:
     """The pods reach the Redis of the spec."""
-    return judge("CacheReady", CACHE_READY, observed, reason="CacheAnswers", message="the pods reach the cache")
+    builtin = observed.resource.spec.cache.provider == "Builtin"
+    checks = BUILTIN_CACHE_READY if builtin else CACHE_READY
+    return judge("CacheReady", checks, observed, reason="CacheAnswers", message="the pods reach the cache")
 
 
 def runtime_ready(observed: Observed) -> Condition:

@@ -82,13 +82,13 @@ def variables_have_sources(read: ClusterDocument) -> Iterator[Problem]:
 
 def _source_of(name: str) -> str:
     if name == REDIS_URL:
-        return "set spec.cache.provider External and spec.cache.external.secretRef"
+        return "set spec.cache.provider Builtin, or External with spec.cache.external.secretRef"
     return "add it to spec.runtime.env from a Secret"
 
 
 def injected_variables(spec: SibylWorkspaceSpec) -> set[str]:
     """The variables that the operator gives to the runtime from the Secrets of database and cache."""
-    return {DATABASE_URL} | ({REDIS_URL} if spec.cache.provider == "External" else set())
+    return {DATABASE_URL} | ({REDIS_URL} if spec.cache.provider != "None" else set())
 
 
 def secrets_by_reference(read: ClusterDocument) -> Iterator[Problem]:
@@ -157,10 +157,11 @@ def one_source_of_the_cache(read: ClusterDocument) -> Iterator[Problem]:
     caching = read.document.caching
     written = written_caching(read.raw)
     location: Location = ("shops", infrastructure_key(read.raw), "config", "caching")
-    if read.spec.cache.provider != "External":
+    if read.spec.cache.provider == "None":
         if caching.redis_level is not None:
             yield problem(
-                location, "caches in Redis, but spec.cache.provider is None; set it to External, or cache in memory"
+                location,
+                "caches in Redis, but spec.cache.provider is None; set it to Builtin or External, or cache in memory",
             )
         return
     shop = read.document.shops.get("infrastructure")

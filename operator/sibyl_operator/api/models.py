@@ -250,6 +250,7 @@ class Cache(ApiModel):
         rules.external_given("cache"),
         rules.external_not_given("cache"),
         *rules.only_for_builtin("cache", "image", "memory"),
+        rules.ENOUGH_FOR_REDIS,
     )
 
 

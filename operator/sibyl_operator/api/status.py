@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
+from sibyl_operator.api.cache_memory import maximum_memory
 from sibyl_operator.api.checks.runtime import desired_replicas, find_child
 from sibyl_operator.api.condition import Condition
 from sibyl_operator.api.resource import InvalidResource
 from sibyl_operator.observed import KpiFacts, Observed
 
 # What stays true of the running service while a new spec is invalid.
-KEPT: Final = ("endpoints", "effectiveConfigHash", "replicas", "kpis", "database")
+KEPT: Final = ("endpoints", "effectiveConfigHash", "replicas", "kpis", "database", "cache")
 
 
 def status(observed: Observed, conditions: Sequence[Condition], now: datetime) -> dict[str, Any]:
@@ -31,6 +32,7 @@ def status(observed: Observed, conditions: Sequence[Condition], now: datetime) -
         "replicas": _replicas(observed),
         "kpis": None if observed.kpis is None else _kpis(observed.kpis),
         "database": _database(observed),
+        "cache": _cache(observed),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -110,6 +112,18 @@ def _database(observed: Observed) -> dict[str, Any] | None:
         "maxConnections": facts.max_connections,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _cache(observed: Observed) -> dict[str, Any] | None:
+    cache = observed.resource.spec.cache
+    service = find_child(observed, "Service", "cache") if cache.provider == "Builtin" else None
+    if service is None:
+        return None
+    port = service["spec"]["ports"][0]["port"]
+    return {
+        "endpoint": f"{service['metadata']['name']}.{observed.resource.namespace}.svc:{port}",
+        "maxMemory": f"{maximum_memory(cache.memory) // 2**20}Mi",
+    }
 
 
 def seconds_text(seconds: float | None) -> str | None:

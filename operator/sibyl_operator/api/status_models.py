@@ -73,6 +73,13 @@ class DatabaseStatus(ApiModel):
     max_connections: int | None = Field(None, ge=0, description="Connections that the server allows.")
 
 
+class CacheStatus(ApiModel):
+    """The Redis that the operator runs."""
+
+    endpoint: Address = Field(description="host:port, inside the cluster; the password is in the Secret beside it.")
+    max_memory: Short = Field(description="What it holds before it drops the answers that are asked for least.")
+
+
 class SibylWorkspaceStatus(ApiModel):
     """What the operator last saw."""
 
@@ -85,3 +92,4 @@ class SibylWorkspaceStatus(ApiModel):
     replicas: ReplicasStatus | None = Field(None, description="Runtime pods.")
     kpis: KpiStatus | None = Field(None, description="Measured indicators.")
     database: DatabaseStatus | None = Field(None, description="The database.")
+    cache: CacheStatus | None = Field(None, description="The Builtin cache.")

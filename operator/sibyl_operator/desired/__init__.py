@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.desired.cache import cache_objects
 from sibyl_operator.desired.config_map import config_map
 from sibyl_operator.desired.deployment import deployment
 from sibyl_operator.desired.document import config_hash, effective_document
@@ -34,5 +35,6 @@ def desired(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> 
         service(resource, names),
         horizontal_pod_autoscaler(resource, names),
         pod_disruption_budget(resource, names),
+        *cache_objects(resource, names, secrets),
     )
     return tuple(manifest for manifest in wanted if manifest is not None)

@@ -21,7 +21,7 @@ def effective_document(resource: WorkspaceResource) -> dict[str, Any]:
     """The user's document with the database in its default vector store, and the cache among its caches."""
     document = copy.deepcopy(dict(resource.raw_document))
     _give_database(document, resource)
-    if resource.spec.cache.provider == "External":
+    if resource.spec.cache.provider != "None":
         _give_cache(document, resource)
     return document
 

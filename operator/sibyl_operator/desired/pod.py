@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sibyl_operator import __version__
-from sibyl_operator.api.document_checks import DATABASE_URL, REDIS_URL
+from sibyl_operator.api.document_checks import DATABASE_URL
 from sibyl_operator.api.models import EnvironmentVariable, Resources, RuntimeSpec
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.desired.cache.environment import cache_environment
 from sibyl_operator.desired.config_map import DOCUMENT_KEY
 from sibyl_operator.desired.document import config_hash
 from sibyl_operator.desired.names import CONFIG_HASH, SECRETS_HASH, Names
@@ -57,7 +58,7 @@ def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
     added = resource.spec.runtime.pod_template
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
-        "containers": [_container(resource)],
+        "containers": [_container(resource, names)],
         "enableServiceLinks": False,
         "securityContext": {
             "fsGroup": USER,
@@ -85,14 +86,14 @@ def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
     return spec
 
 
-def _container(resource: WorkspaceResource) -> dict[str, Any]:
+def _container(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
     runtime = resource.spec.runtime
     return {
         "name": CONTAINER,
         "image": runtime.image or RUNTIME_IMAGE,
         "imagePullPolicy": runtime.image_pull_policy,
         "command": ["sibyl", "serve", "--file", f"{CONFIG_DIRECTORY}/{DOCUMENT_KEY}"],
-        "env": _environment(resource, runtime),
+        "env": _environment(resource, names, runtime),
         "ports": [
             {"name": "http", "containerPort": resource.document.mcp.port, "protocol": "TCP"},
             {"name": "metrics", "containerPort": resource.document.observability.metrics.port, "protocol": "TCP"},
@@ -119,7 +120,7 @@ def _container(resource: WorkspaceResource) -> dict[str, Any]:
     }
 
 
-def _environment(resource: WorkspaceResource, runtime: RuntimeSpec) -> list[dict[str, Any]]:
+def _environment(resource: WorkspaceResource, names: Names, runtime: RuntimeSpec) -> list[dict[str, Any]]:
     """The user's variables, the directories that libraries may write to, and the credentials of the spec."""
     spec = resource.spec
     variables = [_variable(variable) for variable in runtime.env]
@@ -128,10 +129,7 @@ def _environment(resource: WorkspaceResource, runtime: RuntimeSpec) -> list[dict
     if spec.database.external is not None:
         reference = spec.database.external.secret_ref
         variables.append(_from_secret(DATABASE_URL, reference.name, reference.key))
-    if spec.cache.external is not None:
-        location = spec.cache.external.secret_ref
-        variables.append(_from_secret(REDIS_URL, location.name, location.key))
-    return variables
+    return variables + cache_environment(resource, names)
 
 
 def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
