@@ -16,13 +16,24 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """Where a server is: a name or an address, and a port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
 class SecretFacts:
-    """What may be known of a Secret: never a value, only which keys it has and a digest that moves when it changes."""
+    """What may be known of a Secret: which keys it has, a digest that moves when it changes, and where those of its
+    keys that hold an address point to. Never a credential.
+    """
 
     name: str
     exists: bool
     keys: frozenset[str]
     digest: str
+    endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

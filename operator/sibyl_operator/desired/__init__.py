@@ -11,6 +11,7 @@ from sibyl_operator.desired.deployment import deployment
 from sibyl_operator.desired.document import config_hash, effective_document
 from sibyl_operator.desired.horizontal_pod_autoscaler import horizontal_pod_autoscaler
 from sibyl_operator.desired.names import Names
+from sibyl_operator.desired.network_policy import network_policies
 from sibyl_operator.desired.pod_disruption_budget import pod_disruption_budget
 from sibyl_operator.desired.secrets import referenced_secrets
 from sibyl_operator.desired.service import service
@@ -31,6 +32,7 @@ def desired(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> 
     wanted = (
         service_account(names),
         config_map(resource, names),
+        *network_policies(resource, names, secrets),
         deployment(resource, names, secrets),
         service(resource, names),
         horizontal_pod_autoscaler(resource, names),

@@ -29,6 +29,7 @@ APPLIED_HASH = f"{GROUP}/applied-hash"
 CHILD_KINDS = (
     "ServiceAccount",
     "ConfigMap",
+    "NetworkPolicy",
     "Deployment",
     "Service",
     "HorizontalPodAutoscaler",

@@ -26,11 +26,13 @@ KEY_DEFAULTS = {"protocol": "TCP"}
 QUANTITIES = frozenset({"limits", "requests"})
 QUANTITY_FIELDS = frozenset({"averageValue", "sizeLimit"})
 # An empty value of these says something; any other empty map or list says nothing, and the server drops it.
-MEANINGFUL_WHEN_EMPTY = frozenset({"emptyDir", "podSelector"})
+MEANINGFUL_WHEN_EMPTY = frozenset({"emptyDir", "namespaceSelector", "podSelector"})
 # Fields without a pointer in the API's types: the server drops their zero value.
 DROPPED_WHEN_ZERO = frozenset(
     {"hostIPC", "hostNetwork", "hostPID", "initialDelaySeconds", "minReadySeconds", "readOnly", "value"}
 )
+# A NetworkPolicy's lists are replaced whole, also its `ports`: what somebody added to them would otherwise stay.
+ATOMIC = ("spec.egress", "spec.ingress")
 IDENTITY = ("apiVersion", "kind")
 
 
@@ -68,7 +70,7 @@ def _of_value(wanted: Any, found: Any, name: str, path: str) -> str | None:
 
 
 def _of_list(wanted: Sequence[Any], found: Sequence[Any], name: str, path: str) -> str | None:
-    keys = MERGE_KEYS.get(name)
+    keys = None if path.startswith(ATOMIC) else MERGE_KEYS.get(name)
     if keys is None or not all(isinstance(item, Mapping) for item in (*wanted, *found)):
         if len(wanted) != len(found):
             return path

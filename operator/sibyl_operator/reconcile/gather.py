@@ -1,7 +1,7 @@
 """Reads the Secrets that a workspace depends on, by name, and makes those that the operator owes it.
 
-They are never listed, never watched and never kept. Only existence, key names and a digest leave this module, and the
-DSN, which goes to the database probe alone.
+They are never listed, never watched and never kept. Only existence, key names, a digest and the hosts of addresses
+leave this module, and the DSN, which goes to the database probe alone.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from sibyl_operator.desired.credentials import (
 )
 from sibyl_operator.kube import AlreadyExists, Forbidden, KubeApi, Manifest
 from sibyl_operator.observed import ApplyError, Conflict, SecretFacts
+from sibyl_operator.reconcile.addresses import endpoints
 from sibyl_operator.reconcile.ownership import owned_by, refusal
 
 if TYPE_CHECKING:
@@ -84,7 +85,14 @@ def secret_facts(name: str, secret: Manifest | None, needed: frozenset[str]) -> 
     for key in sorted(needed & data.keys()):
         for part in (secret["metadata"]["namespace"], name, key, data[key]):
             sha256.update(f"{len(part)}:{part}".encode())
-    return SecretFacts(name, exists=True, keys=frozenset(data), digest=sha256.hexdigest())
+    places = {key: endpoints(_decoded(secret, key) or "") for key in sorted(needed) if key in data}
+    return SecretFacts(
+        name,
+        exists=True,
+        keys=frozenset(data),
+        digest=sha256.hexdigest(),
+        endpoints={key: found for key, found in places.items() if found},
+    )
 
 
 def _dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> str | None:

@@ -34,9 +34,9 @@ def body(**spec: Any) -> dict[str, Any]:
     return made
 
 
-def full_body() -> dict[str, Any]:
-    """The resource of the corpus that has every field."""
-    made: dict[str, Any] = yaml.safe_load((CORPUS / "valid" / "full.yaml").read_text())
+def full_body(file: str = "full.yaml") -> dict[str, Any]:
+    """A resource of the corpus: by default the one that has every field but those of Builtin services."""
+    made: dict[str, Any] = yaml.safe_load((CORPUS / "valid" / file).read_text())
     made["metadata"] |= {"namespace": "team", "uid": "uid-2", "generation": 1}
     return made
 

@@ -50,7 +50,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         llm(base_url="http://${REDIS_URL}"),
         {},
         "spec.workspace.providers.llm.primary.base_url: ${REDIS_URL} has no source in this cluster; set "
-        "spec.cache.provider External and spec.cache.external.secretRef",
+        "spec.cache.provider Builtin, or External with spec.cache.external.secretRef",
     ),
     (
         "a literal key",
@@ -101,7 +101,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         caching(redis={"url": "${MY_REDIS}"}),
         {"runtime": {"env": [{"name": "MY_REDIS", "value": "redis://r"}]}},
         "spec.workspace.shops.infrastructure.config.caching: caches in Redis, but spec.cache.provider is None; set it "
-        "to External, or cache in memory",
+        "to Builtin or External, or cache in memory",
     ),
     (
         "a cache that is switched off",

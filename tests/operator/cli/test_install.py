@@ -116,7 +116,7 @@ def test_selectors_carry_no_version() -> None:
 def test_the_text_is_the_objects_with_reasons(plan: Installation) -> None:
     text = installation_text(plan)
     assert tuple(yaml.safe_load_all(text)) == installation(plan)
-    assert "# credentials that a workspace names" in text
+    assert "# credentials: those that a workspace names" in text
 
 
 def test_another_place_and_image_are_taken() -> None:

@@ -20,7 +20,7 @@ ELSEWHERE = {
 
 
 async def life() -> tuple[Call, ...]:
-    world = World.with_workspace()
+    world = World.with_workspace({"cache": {"provider": "Builtin"}})
     await world.converge()
     for spec in ({"replicas": 2}, {"replicas": 1}, None):
         world.change_spec(runtime=spec)

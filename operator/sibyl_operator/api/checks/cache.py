@@ -1,4 +1,4 @@
-"""Checks of CacheReady for a Redis that the user runs: credentials, and what the pods say of the Redis that they use."""
+"""Checks of CacheReady for a Redis that the user runs: credentials, and what the runtime pods say of it."""
 
 from __future__ import annotations
 
