@@ -239,6 +239,7 @@ class FakeCluster:
         ssa.let_go(after, managers.get(manager, frozenset()) - wanted.keys(), frozenset().union(*others.values()))
         for path, leaf in wanted.items():
             ssa.write(after, path, leaf)
+        ssa.arrange(after, manifest)
         return self._commit(ref, after, {**others, manager: frozenset(wanted)})
 
     def _check_preconditions(self, ref: Ref, manifest: Manifest, live: Manifest | None) -> None:

@@ -23,6 +23,10 @@ def defaulted(manifest: Manifest) -> Manifest:
         spec.setdefault("clusterIP", "10.96.0.7")
         for port in spec.get("ports", ()):
             port.setdefault("protocol", "TCP")
+    elif stored["kind"] == "NetworkPolicy" and spec is not None:
+        for direction in ("ingress", "egress"):
+            if not spec.get(direction):
+                spec.pop(direction, None)
     return stored
 
 

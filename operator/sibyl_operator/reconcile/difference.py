@@ -33,6 +33,8 @@ DROPPED_WHEN_ZERO = frozenset(
 )
 # A NetworkPolicy's lists are replaced whole, also its `ports`: what somebody added to them would otherwise stay.
 ATOMIC = ("spec.egress", "spec.ingress")
+# A variable refers to those before it.
+ORDERED = frozenset({"env"})
 IDENTITY = ("apiVersion", "kind")
 
 
@@ -77,8 +79,15 @@ def _of_list(wanted: Sequence[Any], found: Sequence[Any], name: str, path: str) 
         pairs = [(f"{path}[{n}]", *pair) for n, pair in enumerate(zip(wanted, found, strict=True))]
     else:
         by_key = {_merge_key(item, keys): item for item in found}
+        if name in ORDERED and not _in_order([_merge_key(item, keys) for item in wanted], list(by_key)):
+            return path
         pairs = [(f"{path}[{n}]", item, by_key.get(_merge_key(item, keys))) for n, item in enumerate(wanted)]
     return next((at for where, a, b in pairs if (at := _of_value(a, b, "", where)) is not None), None)
+
+
+def _in_order(wanted: Sequence[tuple[Any, ...]], found: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether those that both have come in the same order in both."""
+    return [key for key in wanted if key in found] == [key for key in found if key in wanted]
 
 
 def _merge_key(item: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[Any, ...]:

@@ -168,7 +168,7 @@ def spoil(live: Manifest, path: ssa.Path, *, removed: bool) -> None:
 @pytest.mark.parametrize(
     "rule",
     [
-        lambda spec: spec["egress"].append({}),
+        lambda spec: spec.update(egress=[{}]),
         lambda spec: spec["ingress"].append({"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}),
         lambda spec: spec["ingress"][0]["from"].append({"podSelector": {}}),
         lambda spec: spec["ingress"][0]["ports"].append({"protocol": "TCP", "port": 22}),
