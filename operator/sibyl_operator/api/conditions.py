@@ -12,10 +12,11 @@ from typing import Final
 from sibyl_operator.api.checks.builtin_cache import BUILTIN_CACHE_READY
 from sibyl_operator.api.checks.cache import CACHE_READY
 from sibyl_operator.api.checks.configuration import CONFIG_APPLIED
-from sibyl_operator.api.checks.database import DATABASE_READY, planned_connections
+from sibyl_operator.api.checks.database import DATABASE_READY
 from sibyl_operator.api.checks.runtime import RUNTIME_READY, desired_replicas, find_child, running_pods
 from sibyl_operator.api.condition import Condition, bounded, judge
 from sibyl_operator.api.resource import InvalidResource
+from sibyl_operator.api.scaling import planned_connections
 from sibyl_operator.observed import Observed
 from sibyl_runtime.workspace import format_path
 
@@ -64,7 +65,7 @@ def database_ready(observed: Observed) -> Condition:
     facts = observed.database
     described = (
         f"PostgreSQL {facts.server_version} with pgvector {facts.vector_version}; the pods may open "
-        f"{planned_connections(observed)} of its {facts.max_connections} connections"
+        f"{planned_connections(observed.resource)} of its {facts.max_connections} connections"
         if facts is not None
         else ""
     )

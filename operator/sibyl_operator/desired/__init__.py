@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.desired.cache import cache_objects
 from sibyl_operator.desired.config_map import config_map
+from sibyl_operator.desired.database import builtin_database
 from sibyl_operator.desired.deployment import deployment
 from sibyl_operator.desired.document import config_hash, effective_document
 from sibyl_operator.desired.horizontal_pod_autoscaler import horizontal_pod_autoscaler
@@ -33,6 +34,7 @@ def desired(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> 
         service_account(names),
         config_map(resource, names),
         *network_policies(resource, names, secrets),
+        *builtin_database(resource, names, secrets),
         deployment(resource, names, secrets),
         service(resource, names),
         horizontal_pod_autoscaler(resource, names),

@@ -1,4 +1,4 @@
-"""Which Secrets the runtime depends on, and one digest of all of them, so that a new password reaches the pods."""
+"""Which Secrets a workspace depends on, and digests of them, so that a new password reaches the pods that read it."""
 
 from __future__ import annotations
 
@@ -23,8 +23,9 @@ def referenced_secrets(resource: WorkspaceResource) -> dict[str, frozenset[str]]
 
 
 def secrets_hash(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> str:
-    """A versioned digest that moves when a Secret that the pods read appears, changes or goes."""
-    return digest_of(referenced_secrets(resource), secrets)
+    """A versioned digest that moves when a Secret that the runtime reads appears, changes or goes."""
+    names = Names(namespace=resource.namespace, workspace=resource.name, uid=resource.uid)
+    return digest_of(referenced_secrets(resource).keys() - {names.replication_credentials}, secrets)
 
 
 def digest_of(names: Iterable[str], secrets: Mapping[str, SecretFacts]) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 
 from sibyl_operator.api.checks.secrets import secret_key_finding
 from sibyl_operator.api.condition import Check, Finding
-from sibyl_operator.api.scaling import SURGE, replica_bounds
+from sibyl_operator.api.scaling import SURGE, planned_connections, pool_connections, replica_bounds
 from sibyl_operator.observed import DatabaseFacts, Observed
 
 OLDEST_VECTOR: Final = (0, 8, 4)
@@ -69,25 +69,15 @@ def connections_within_budget(observed: Observed) -> Finding | None:
         return None
     reserved = facts.reserved_connections or 0
     allowed = facts.max_connections - reserved
-    if planned_connections(observed) <= allowed:
+    if planned_connections(observed.resource) <= allowed:
         return None
     return Finding("TooManyConnections", _budget_message(observed, facts.max_connections, reserved), stalls=True)
-
-
-def planned_connections(observed: Observed) -> int:
-    """Connections that the pods may open together, at most replicas and during a rollout."""
-    return (replica_bounds(observed.resource.spec.runtime).most + SURGE) * _pool(observed)
-
-
-def _pool(observed: Observed) -> int:
-    _, store = observed.resource.document.default_vector_store
-    return store.pool_size + store.max_overflow
 
 
 def _budget_message(observed: Observed, max_connections: int, reserved: int) -> str:
     bounds = replica_bounds(observed.resource.spec.runtime)
     name, store = observed.resource.document.default_vector_store
-    pods, pool, allowed = bounds.most + SURGE, _pool(observed), max_connections - reserved
+    pods, pool, allowed = bounds.most + SURGE, pool_connections(observed.resource), max_connections - reserved
     remedies = []
     if allowed // pool > SURGE:
         remedies.append(f"lower spec.{bounds.field} to {allowed // pool - SURGE}")
