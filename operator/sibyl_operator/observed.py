@@ -49,6 +49,27 @@ class DatabaseFacts:
 
 
 @dataclass(frozen=True)
+class SlotFacts:
+    """What a primary keeps for one read replica. `waiting_bytes` is what the replica has not confirmed yet.
+
+    `lost`: the primary has removed what the replica had not received, so that it can never catch up.
+    """
+
+    name: str
+    streaming: bool
+    lost: bool
+    waiting_bytes: int
+
+
+@dataclass(frozen=True)
+class ReplicationFacts:
+    """What the primary of a Builtin database says of its read replicas; `error` is free of credentials."""
+
+    slots: tuple[SlotFacts, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class PodFacts:
     """One pod: what the API server says of it and, of a runtime pod, what the pod says of itself.
 
@@ -118,3 +139,5 @@ class Observed:
     config_hash: str
     service_pods: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     """The pods of database and cache by component, as the API server has them."""
+    replication: ReplicationFacts | None = None
+    """None unless the operator runs the database, and it answers."""

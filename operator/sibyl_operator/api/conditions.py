@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from sibyl_operator.api.checks.builtin_cache import BUILTIN_CACHE_READY
+from sibyl_operator.api.checks.builtin_database import BUILTIN_DATABASE_READY
 from sibyl_operator.api.checks.cache import CACHE_READY
 from sibyl_operator.api.checks.configuration import CONFIG_APPLIED
 from sibyl_operator.api.checks.database import DATABASE_READY
@@ -69,7 +70,9 @@ def database_ready(observed: Observed) -> Condition:
         if facts is not None
         else ""
     )
-    return judge("DatabaseReady", DATABASE_READY, observed, reason="DatabaseAnswers", message=described)
+    builtin = observed.resource.spec.database.provider == "Builtin"
+    checks = BUILTIN_DATABASE_READY if builtin else DATABASE_READY
+    return judge("DatabaseReady", checks, observed, reason="DatabaseAnswers", message=described)
 
 
 def cache_ready(observed: Observed) -> Condition:

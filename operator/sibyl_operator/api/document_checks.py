@@ -88,7 +88,13 @@ def _source_of(name: str) -> str:
 
 def injected_variables(spec: SibylWorkspaceSpec) -> set[str]:
     """The variables that the operator gives to the runtime from the Secrets of database and cache."""
-    return {DATABASE_URL} | ({REDIS_URL} if spec.cache.provider != "None" else set())
+    cache = {REDIS_URL} if spec.cache.provider != "None" else set()
+    return {DATABASE_URL, *replica_variables(spec)} | cache
+
+
+def replica_variables(spec: SibylWorkspaceSpec) -> tuple[str, ...]:
+    """The variables with the addresses of the Builtin database's read replicas, one for each."""
+    return tuple(f"SIBYL_DATABASE_REPLICA_{number}_URL" for number in range(spec.database.read_replicas or 0))
 
 
 def secrets_by_reference(read: ClusterDocument) -> Iterator[Problem]:
@@ -139,6 +145,25 @@ def one_source_of_the_database(read: ClusterDocument) -> Iterator[Problem]:
             ("providers", "vector_store", name, _address_key(read.raw, name)),
             "names a database beside spec.database; remove it (the operator sets it), or write ${DATABASE_URL}",
         )
+
+
+def one_source_of_the_replicas(read: ClusterDocument) -> Iterator[Problem]:
+    """Read replicas follow the database of the spec, and how they are chosen only matters where there are some."""
+    for name, store in read.document.providers.vector_store.named.items():
+        given = bool(store.replicas)
+        location: Location = ("providers", "vector_store", name)
+        if given and read.spec.database.provider == "Builtin":
+            yield problem(
+                (*location, "replicas"),
+                "names read replicas beside a database that the operator runs; remove them, and set "
+                "spec.database.readReplicas",
+            )
+        is_default = name == read.document.default_vector_store[0]
+        if "read_strategy" in store.model_fields_set and not (given or (is_default and replica_variables(read.spec))):
+            yield problem(
+                (*location, "read_strategy"),
+                "has no effect without read replicas; set spec.database.readReplicas, or remove it",
+            )
 
 
 def _address_key(raw: Mapping[str, Any], store: str) -> str:
@@ -205,6 +230,7 @@ def pods_can_be_reached(read: ClusterDocument) -> Iterator[Problem]:
 CHECKS: Final[tuple[Check, ...]] = (
     literals_where_typed,
     one_source_of_the_database,
+    one_source_of_the_replicas,
     one_source_of_the_cache,
     secrets_by_reference,
     variables_have_sources,

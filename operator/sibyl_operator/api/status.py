@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from sibyl_operator.api.cache_memory import maximum_memory
+from sibyl_operator.api.checks.read_replicas import streaming
 from sibyl_operator.api.checks.runtime import desired_replicas, find_child
 from sibyl_operator.api.condition import Condition
 from sibyl_operator.api.resource import InvalidResource
@@ -110,8 +111,14 @@ def _database(observed: Observed) -> dict[str, Any] | None:
         "version": facts.server_version,
         "vectorVersion": facts.vector_version,
         "maxConnections": facts.max_connections,
+        "readReplicas": _read_replicas(observed),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _read_replicas(observed: Observed) -> str | None:
+    wanted = observed.resource.spec.database.read_replicas
+    return f"{streaming(observed)}/{wanted}" if wanted else None
 
 
 def _cache(observed: Observed) -> dict[str, Any] | None:

@@ -71,6 +71,9 @@ class DatabaseStatus(ApiModel):
     version: Short | None = Field(None, description="Version of PostgreSQL.")
     vector_version: Short | None = Field(None, description="Version of the pgvector extension.")
     max_connections: int | None = Field(None, ge=0, description="Connections that the server allows.")
+    read_replicas: Short | None = Field(
+        None, description="Read replicas that receive what is written, of those wanted."
+    )
 
 
 class CacheStatus(ApiModel):

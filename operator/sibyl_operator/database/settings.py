@@ -15,7 +15,7 @@ from typing import Final
 MIB: Final = 1024 * 1024
 GIB: Final = 1024 * MIB
 FEWEST_CONNECTIONS: Final = 100
-# PostgreSQL's own superuser_reserved_connections, and room for the operator, an ingest's index build and an administrator.
+# superuser_reserved_connections, and room for the operator, for index builds and for an administrator.
 SET_ASIDE: Final = 3 + 10
 SHARED_MEMORY_BESIDE: Final = 64 * MIB
 

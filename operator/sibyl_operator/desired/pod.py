@@ -7,14 +7,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sibyl_operator import __version__
-from sibyl_operator.api.document_checks import DATABASE_URL
 from sibyl_operator.api.models import EnvironmentVariable, Resources, RuntimeSpec
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.desired.cache.environment import cache_environment
 from sibyl_operator.desired.config_map import DOCUMENT_KEY
+from sibyl_operator.desired.database.environment import database_environment
 from sibyl_operator.desired.document import config_hash
 from sibyl_operator.desired.names import CONFIG_HASH, SECRETS_HASH, Names
 from sibyl_operator.desired.secrets import secrets_hash
+from sibyl_operator.desired.variables import from_secret
 from sibyl_operator.observed import SecretFacts
 
 RUNTIME_IMAGE: Final = f"sibyl-runtime:{__version__}"
@@ -122,19 +123,15 @@ def _container(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
 
 def _environment(resource: WorkspaceResource, names: Names, runtime: RuntimeSpec) -> list[dict[str, Any]]:
     """The user's variables, the directories that libraries may write to, and the credentials of the spec."""
-    spec = resource.spec
     variables = [_variable(variable) for variable in runtime.env]
     taken = {variable.name for variable in runtime.env}
     variables += [{"name": name, "value": path} for name, path in WRITABLE_DIRECTORIES.items() if name not in taken]
-    if spec.database.external is not None:
-        reference = spec.database.external.secret_ref
-        variables.append(_from_secret(DATABASE_URL, reference.name, reference.key))
-    return variables + cache_environment(resource, names)
+    return [*variables, *database_environment(resource, names), *cache_environment(resource, names)]
 
 
 def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
     if variable.secret_key_ref is not None:
-        return _from_secret(variable.name, variable.secret_key_ref.name, variable.secret_key_ref.key)
+        return from_secret(variable.name, variable.secret_key_ref.name, variable.secret_key_ref.key)
     if variable.config_map_key_ref is not None:
         reference = variable.config_map_key_ref
         return {
@@ -142,10 +139,6 @@ def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
             "valueFrom": {"configMapKeyRef": {"name": reference.name, "key": reference.key}},
         }
     return {"name": variable.name, "value": variable.value or ""}
-
-
-def _from_secret(name: str, secret: str, key: str) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:

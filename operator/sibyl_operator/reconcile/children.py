@@ -30,6 +30,7 @@ CHILD_KINDS = (
     "ServiceAccount",
     "ConfigMap",
     "NetworkPolicy",
+    "StatefulSet",
     "Deployment",
     "Service",
     "HorizontalPodAutoscaler",

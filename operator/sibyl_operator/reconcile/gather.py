@@ -19,6 +19,7 @@ from sibyl_operator.desired.credentials import (
     DATABASE_NAME,
     DATABASE_ROLE,
     PASSWORD_KEY,
+    REPLICATION_ROLE,
     GeneratedSecret,
     generated_secrets,
     secret,
@@ -36,10 +37,11 @@ PASSWORD_BYTES: Final = 24
 
 @dataclass(frozen=True)
 class Secrets:
-    """What was found; `dsn` is kept out of every representation."""
+    """What was found; both DSN are kept out of every representation."""
 
     facts: Mapping[str, SecretFacts]
     dsn: str | None = field(default=None, repr=False)
+    replication_dsn: str | None = field(default=None, repr=False)
     errors: tuple[ApplyError, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
 
@@ -62,7 +64,7 @@ async def read_secrets(api: KubeApi, resource: WorkspaceResource) -> Secrets:
         if held is not None and name in made and not owned_by(held, resource.uid):
             conflicts.append(Conflict("Secret", name, refusal(held)))
     facts = {name: secret_facts(name, held, needed[name]) for name, held in found.items()}
-    return Secrets(facts, _dsn(resource, found), tuple(errors), tuple(conflicts))
+    return Secrets(facts, _dsn(resource, found), _replication_dsn(resource, found), tuple(errors), tuple(conflicts))
 
 
 async def _read(api: KubeApi, resource: WorkspaceResource, name: str, made: GeneratedSecret | None) -> Manifest | None:
@@ -100,12 +102,25 @@ def _dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> s
     external = resource.spec.database.external
     if external is not None:
         return _decoded(found.get(external.secret_ref.name), external.secret_ref.key)
+    return _own_dsn(resource, found, names_of(resource).database_credentials, DATABASE_ROLE, DATABASE_NAME)
+
+
+def _replication_dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> str | None:
+    """Where the operator's own server is asked for its read replicas; None for another server."""
+    if resource.spec.database.provider != "Builtin":
+        return None
+    return _own_dsn(resource, found, names_of(resource).replication_credentials, REPLICATION_ROLE, "postgres")
+
+
+def _own_dsn(
+    resource: WorkspaceResource, found: Mapping[str, Manifest | None], secret_name: str, role: str, database: str
+) -> str | None:
     names = names_of(resource)
-    password = _decoded(found.get(names.database_credentials), PASSWORD_KEY)
+    password = _decoded(found.get(secret_name), PASSWORD_KEY)
     if password is None:
         return None
     host = names.host(names.database_read_write)
-    return f"postgresql://{DATABASE_ROLE}:{quote(password, safe='')}@{host}:5432/{DATABASE_NAME}"
+    return f"postgresql://{role}:{quote(password, safe='')}@{host}:5432/{database}"
 
 
 def _decoded(secret: Manifest | None, key: str) -> str | None:

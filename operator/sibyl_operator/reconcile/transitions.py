@@ -12,9 +12,12 @@ IN_PROGRESS: Final = frozenset(
     {
         "CacheMissing",
         "CacheStarting",
+        "DatabaseMissing",
+        "DatabaseStarting",
         "DeploymentMissing",
         "OldConfiguration",
         "PodsNotAnswering",
+        "ReplicaStarting",
         "ReplicasUnavailable",
         "RolloutInProgress",
     }

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.operator.database.servers import Server, Servers, ask, eventually, servers
+from tests.support.builtin_database import Server, Servers, ask, eventually, servers
 
 PREPARE, COPY = "prepare-primary.sh", "prepare-replica.sh"
 

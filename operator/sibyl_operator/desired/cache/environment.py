@@ -9,6 +9,7 @@ from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.desired.cache.config_map import PORT
 from sibyl_operator.desired.credentials import PASSWORD_KEY
 from sibyl_operator.desired.names import Names
+from sibyl_operator.desired.variables import from_secret
 
 CACHE_PASSWORD: Final = "SIBYL_CACHE_PASSWORD"
 
@@ -17,14 +18,10 @@ def cache_environment(resource: WorkspaceResource, names: Names) -> list[dict[st
     """The variables of the runtime container. The password comes first: a variable sees only those before it."""
     cache = resource.spec.cache
     if cache.external is not None:
-        return [_from_secret(REDIS_URL, cache.external.secret_ref.name, cache.external.secret_ref.key)]
+        return [from_secret(REDIS_URL, cache.external.secret_ref.name, cache.external.secret_ref.key)]
     if cache.provider != "Builtin":
         return []
     return [
-        _from_secret(CACHE_PASSWORD, names.cache, PASSWORD_KEY),
+        from_secret(CACHE_PASSWORD, names.cache, PASSWORD_KEY),
         {"name": REDIS_URL, "value": f"redis://:$({CACHE_PASSWORD})@{names.host(names.cache)}:{PORT}/0"},
     ]
-
-
-def _from_secret(name: str, secret: str, key: str) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}

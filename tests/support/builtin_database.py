@@ -182,8 +182,8 @@ class Servers:
         for key, text in config_map(wanted, NAMES)["data"].items():
             (directory / "config" / key).write_text(text)
         if self.account:
-            for part in (directory, *directory.iterdir()):
-                os.chown(part, self.account.uid, self.account.gid)
+            for path in (directory, *directory.iterdir()):
+                os.chown(path, self.account.uid, self.account.gid)
         server = Server(directory, self.account, self.programs, {}, serves_with, data or directory / "data")
         self.made.append(server)
         return server
