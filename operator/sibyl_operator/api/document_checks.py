@@ -31,6 +31,7 @@ from sibyl_runtime.workspace.secrecy import without_passwords
 ROOT: Final = ("spec", "workspace")
 DATABASE_URL: Final = "DATABASE_URL"
 REDIS_URL: Final = "REDIS_URL"
+REPLICA_KEYS: Final = frozenset({"read_strategy", "replicas"})
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _WANTED: Final = {
@@ -149,6 +150,13 @@ def one_source_of_the_database(read: ClusterDocument) -> Iterator[Problem]:
 
 def one_source_of_the_replicas(read: ClusterDocument) -> Iterator[Problem]:
     """Read replicas follow the database of the spec, and how they are chosen only matters where there are some."""
+    written = read.raw.get("providers", {}).get("vector_store") or {}
+    default = read.document.default_vector_store[0]
+    for key in REPLICA_KEYS & written.keys():
+        yield problem(
+            ("providers", "vector_store", key),
+            f"stands beside the stores; in a custom resource, write it into the store: {default}.{key}",
+        )
     for name, store in read.document.providers.vector_store.named.items():
         given = bool(store.replicas)
         location: Location = ("providers", "vector_store", name)
@@ -158,8 +166,8 @@ def one_source_of_the_replicas(read: ClusterDocument) -> Iterator[Problem]:
                 "names read replicas beside a database that the operator runs; remove them, and set "
                 "spec.database.readReplicas",
             )
-        is_default = name == read.document.default_vector_store[0]
-        if "read_strategy" in store.model_fields_set and not (given or (is_default and replica_variables(read.spec))):
+        follow = given or (name == default and bool(replica_variables(read.spec)))
+        if "read_strategy" in store.model_fields_set and not follow:
             yield problem(
                 (*location, "read_strategy"),
                 "has no effect without read replicas; set spec.database.readReplicas, or remove it",

@@ -33,10 +33,37 @@ SMALL_CACHE: Spec = {"cache": {"provider": "Builtin", "memory": "64Mi"}, "runtim
 UNGUARDED: Spec = {"cache": {"provider": "Builtin"}, "networkPolicy": {"enabled": False}}
 BIGGER: Spec = {"runtime": {"resources": {"requests": {"cpu": "2000m"}}, "podTemplate": {"labels": {"tier": "gold"}}}}
 DEFAULT: Spec = {}
-SPECS: tuple[Spec, ...] = (DEFAULT, AUTOSCALED, FIXED, SINGLE, CACHED, BUILTIN_CACHE, SMALL_CACHE, UNGUARDED, BIGGER)
 CACHE = "demo-cache"
 CACHE_KINDS = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Deployment", "Service")
-CHILDREN = tuple((kind, CONFIG if kind == "ConfigMap" else RUNTIME) for kind in CHILD_KINDS)
+DATABASE: Spec = {"database": {"provider": "Builtin", "readReplicas": 2}}
+LARGER_DATABASE: Spec = {
+    "database": {"provider": "Builtin", "resources": {"limits": {"memory": "4Gi"}}},
+    "runtime": {"replicas": 6},
+    "deletionPolicy": "Delete",
+}
+SPECS: tuple[Spec, ...] = (
+    *(DEFAULT, AUTOSCALED, FIXED, SINGLE, CACHED, BUILTIN_CACHE, SMALL_CACHE, UNGUARDED, BIGGER),
+    *(DATABASE, LARGER_DATABASE),
+)
+DATABASE_CHILDREN = (
+    ("ServiceAccount", "demo-db"),
+    ("ConfigMap", "demo-db"),
+    ("NetworkPolicy", "demo-db"),
+    ("NetworkPolicy", "demo-db-replica"),
+    ("StatefulSet", "demo-db"),
+    ("StatefulSet", "demo-db-replica"),
+    ("Service", "demo-db-rw"),
+    ("Service", "demo-db-ro"),
+    ("Service", "demo-db-replica"),
+    ("PodDisruptionBudget", "demo-db-replica"),
+)
+EXTERNAL = {"provider": "External", "external": {"secretRef": {"name": "db"}}}
+CHILDREN = tuple((kind, CONFIG if kind == "ConfigMap" else RUNTIME) for kind in CHILD_KINDS if kind != "StatefulSet")
+EVERY_CHILD = (
+    *((AUTOSCALED, *child) for child in CHILDREN),
+    *((BUILTIN_CACHE, kind, CACHE) for kind in CACHE_KINDS),
+    *((DATABASE, *child) for child in DATABASE_CHILDREN),
+)
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -55,8 +82,11 @@ def world(spec: Spec = DEFAULT) -> World:
 
 
 def turn(made: World, spec: Spec) -> None:
-    """Change the workspace to another spec."""
-    made.change_spec(**{part: spec.get(part) for part in ("runtime", "cache", "networkPolicy")})
+    """Change the workspace to another spec. No rule of the API server keeps the database's provider here."""
+    made.change_spec(
+        **{part: spec.get(part) for part in ("runtime", "cache", "networkPolicy", "deletionPolicy")},
+        database=spec.get("database", EXTERNAL),
+    )
 
 
 def children(cluster: FakeCluster) -> dict[Any, Manifest]:
@@ -99,10 +129,7 @@ async def test_at_steady_state_a_pass_asks_for_the_workspace_its_secrets_and_its
     assert asked == [("get", KIND), ("get", "Secret"), ("list", "Pod")]
 
 
-@pytest.mark.parametrize(
-    ("spec", "kind", "name"),
-    [*((AUTOSCALED, *child) for child in CHILDREN), *((BUILTIN_CACHE, kind, CACHE) for kind in CACHE_KINDS)],
-)
+@pytest.mark.parametrize(("spec", "kind", "name"), EVERY_CHILD)
 async def test_a_deleted_child_is_restored(spec: Spec, kind: str, name: str) -> None:
     made = world(spec)
     await made.converge()
@@ -118,7 +145,7 @@ async def test_a_deleted_child_is_restored(spec: Spec, kind: str, name: str) -> 
 @given(data=st.data())
 def test_a_field_that_was_changed_or_removed_by_hand_is_restored(data: st.DataObject) -> None:
     async def scenario() -> None:
-        made = world(data.draw(st.sampled_from((AUTOSCALED, FIXED, CACHED, BUILTIN_CACHE))))
+        made = world(data.draw(st.sampled_from((AUTOSCALED, FIXED, CACHED, BUILTIN_CACHE, DATABASE))))
         await made.converge()
         before = children(made.cluster)
         manifest = data.draw(st.sampled_from(wanted(made)))
@@ -240,6 +267,9 @@ def crash_points(before: Spec | None, after: Spec) -> int:
         (DEFAULT, CACHED),
         (None, BUILTIN_CACHE),
         (SMALL_CACHE, UNGUARDED),
+        (None, DATABASE),
+        (DATABASE, LARGER_DATABASE),
+        (LARGER_DATABASE, DATABASE),
     ],
 )
 def test_a_crash_between_any_two_calls_ends_in_the_same_state(before: Spec | None, after: Spec) -> None:
@@ -353,10 +383,12 @@ def test_any_sequence_of_refusals_is_outlived(
     run(scenario())
 
 
-@pytest.mark.parametrize(("kind", "name"), CHILDREN)
+@pytest.mark.parametrize(("spec", "kind", "name"), EVERY_CHILD)
 @pytest.mark.parametrize("labelled", [False, True])
-async def test_a_foreign_object_is_refused_and_picked_up_once_it_is_gone(kind: str, name: str, labelled: bool) -> None:
-    made = world(AUTOSCALED)
+async def test_a_foreign_object_is_refused_and_picked_up_once_it_is_gone(
+    spec: Spec, kind: str, name: str, labelled: bool
+) -> None:
+    made = world(spec)
     manifest = next(manifest for manifest in wanted(made) if child_id(manifest) == (kind, name))
     labels = manifest["metadata"]["labels"] if labelled else {"app": "theirs"}
     metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
@@ -369,7 +401,7 @@ async def test_a_foreign_object_is_refused_and_picked_up_once_it_is_gone(kind: s
     assert live["metadata"]["labels"] == labels
     made.cluster.remove(kind, NAMESPACE, name)
     assert (await made.converge()).result == "ready"
-    assert children(made.cluster) == await settled(AUTOSCALED)
+    assert children(made.cluster) == await settled(spec)
 
 
 async def test_children_of_an_earlier_workspace_of_the_name_are_left_to_the_garbage_collector() -> None:
@@ -418,3 +450,66 @@ async def test_a_recreated_workspace_starts_anew() -> None:
     await made.converge()
     assert children(made.cluster).keys() == (await settled(AUTOSCALED)).keys()
     assert made.condition("Ready")["status"] == "True"
+
+
+async def test_passwords_are_made_once_and_survive_every_restart_and_change() -> None:
+    made = world(DATABASE)
+    await made.converge()
+    before = {live["metadata"]["name"]: live for live in made.cluster.all("Secret", NAMESPACE)}
+    assert {"demo-db-app", "demo-db-replication"} < before.keys()
+    for spec in (LARGER_DATABASE, DATABASE):
+        turn(made, spec)
+        made.restart()
+        await made.converge()
+    assert {live["metadata"]["name"]: live for live in made.cluster.all("Secret", NAMESPACE)} == before
+    verbs = {call.verb for call in made.cluster.calls if call.kind == "Secret"}
+    assert verbs == {"create", "get"}
+
+
+async def test_a_lost_password_is_made_anew_and_reaches_every_server_and_the_runtime() -> None:
+    made = world(DATABASE)
+    await made.converge()
+    workloads = (("StatefulSet", "demo-db"), ("StatefulSet", "demo-db-replica"), ("Deployment", RUNTIME))
+    before = [made.child(*workload)["spec"]["template"] for workload in workloads]
+    made.cluster.remove("Secret", NAMESPACE, "demo-db-replication")
+    made.cluster.put(secret("demo-db-app", username="sibyl", password="another"))
+    made.cluster.edit(
+        "Secret", NAMESPACE, "demo-db-app",
+        lambda live: live["metadata"].update(ownerReferences=made.child(*workloads[0])["metadata"]["ownerReferences"]),
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sibyl_operator.reconcile.gather.secrets.token_hex", lambda length: "6f" * length)
+        await made.converge()
+    after = [made.child(*workload)["spec"]["template"] for workload in workloads]
+    assert [old != new for old, new in zip(before, after, strict=True)] == [True, True, True]
+
+
+async def test_a_password_of_the_replicas_alone_leaves_the_runtime_alone() -> None:
+    made = world(DATABASE)
+    await made.converge()
+    before = made.child("Deployment")
+    made.cluster.edit("Secret", NAMESPACE, "demo-db-replication", lambda live: live["data"].update(password="bmV3"))
+    await made.converge()
+    assert made.child("Deployment")["spec"] == before["spec"]
+
+
+async def test_another_number_of_read_replicas_does_not_touch_the_primary() -> None:
+    made = world(DATABASE)
+    await made.converge()
+    before = made.child("StatefulSet", "demo-db")
+    made.change_spec(database={"provider": "Builtin", "readReplicas": 3})
+    await made.converge()
+    assert made.child("StatefulSet", "demo-db") == before
+    assert made.child("StatefulSet", "demo-db-replica")["spec"]["replicas"] == 3
+
+
+async def test_slots_are_tended_for_the_replicas_that_are_wanted_and_left_alone_while_suspended() -> None:
+    made = world(DATABASE)
+    await made.converge()
+    assert made.observer.asked_of_slots[-1] == (2, True)
+    made.change_spec(suspend=True, database={"provider": "Builtin"})
+    await made.reconcile()
+    assert made.observer.asked_of_slots[-1] == (0, False)
+    assert {dsn.partition("@")[0].partition(":")[2] for dsn in made.observer.dsns} == {
+        f"//sibyl:{'5e' * 24}", f"//sibyl_replication:{'5e' * 24}",
+    }  # fmt: skip

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from sibyl_operator.api.document_checks import whole_environment_reference
 from sibyl_operator.api.models import EnvironmentVariable
 from sibyl_operator.api.resource import WorkspaceResource
-from sibyl_operator.desired.network_policy.rules import Rule, ports
+from sibyl_operator.desired.network_policy.rules import POSTGRES_PORT, Rule, ports
 from sibyl_operator.observed import Endpoint, SecretFacts
 from sibyl_runtime.workspace import LlmProvider
 
@@ -65,6 +65,25 @@ def model_rules(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts])
     if any(endpoints is None for endpoints in found):
         return [{"ports": [{"protocol": "TCP"}]}]
     return destinations(endpoint for endpoints in found for endpoint in endpoints or ())
+
+
+def replica_rules(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> list[Rule]:
+    """The read replicas that the document names; one that does not tell where it is opens PostgreSQL's usual port."""
+    variables = {variable.name: variable for variable in resource.spec.runtime.env}
+    found = [
+        _replica(replica.dsn, variables, secrets) for replica in resource.document.default_vector_store[1].replicas
+    ]
+    rules = destinations(endpoint for endpoints in found for endpoint in endpoints)
+    return rules if all(found) else [*rules, {"ports": ports(POSTGRES_PORT)}]
+
+
+def _replica(
+    dsn: str, variables: Mapping[str, EnvironmentVariable], secrets: Mapping[str, SecretFacts]
+) -> tuple[Endpoint, ...]:
+    """Only a Secret tells it: the operator reads no DSN that stands elsewhere."""
+    reference = whole_environment_reference(dsn)
+    variable = variables.get(reference.name) if reference is not None else None
+    return (_of_variable(variable, secrets) or ()) if variable is not None and variable.value is None else ()
 
 
 def _model(

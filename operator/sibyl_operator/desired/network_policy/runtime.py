@@ -9,7 +9,7 @@ from sibyl_operator.api.models import CacheSecretReference, DatabaseSecretRefere
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.desired.cache.config_map import PORT
 from sibyl_operator.desired.names import CACHE, DATABASE, DATABASE_REPLICA, RUNTIME, Names
-from sibyl_operator.desired.network_policy.destinations import destinations, model_rules
+from sibyl_operator.desired.network_policy.destinations import destinations, model_rules, replica_rules
 from sibyl_operator.desired.network_policy.rules import ANY_POD, DNS, POSTGRES_PORT, Rule, pods, policy, ports
 from sibyl_operator.observed import SecretFacts
 
@@ -29,7 +29,9 @@ def runtime_policy(resource: WorkspaceResource, names: Names, secrets: Mapping[s
 def _to_database(resource: WorkspaceResource, names: Names, secrets: Mapping[str, SecretFacts]) -> list[Rule]:
     database = resource.spec.database
     if database.external is not None:
-        return _to_external(database.external.secret_ref, secrets, POSTGRES_PORT)
+        rules = _to_external(database.external.secret_ref, secrets, POSTGRES_PORT)
+        rules += [rule for rule in replica_rules(resource, secrets) if rule not in rules]
+        return rules
     peers = [pods(DATABASE, names)]
     if database.read_replicas:
         peers.append(pods(DATABASE_REPLICA, names))
