@@ -121,6 +121,7 @@ def test_a_minimal_resource_is_stored_with_what_its_defaults_say_and_nothing_emp
         },
         "database": {"provider": "External", "external": {"secretRef": {"name": "database", "key": "dsn"}}},
         "cache": {"provider": "None"},
+        "deletionPolicy": "Retain",
         "suspend": False,
     }
 
@@ -144,6 +145,24 @@ def test_the_provider_of_the_database_cannot_be_changed(api: KubeRest, namespace
     assert (
         "spec.database.provider: Invalid value: database.provider cannot be changed, because data does not move by "
         "itself; create a second workspace"
+    ) in caught.value.message
+
+
+@pytest.mark.parametrize("storage", [{"size": "20Gi"}, {"storageClassName": "fast"}])
+def test_the_storage_of_the_database_cannot_be_changed(api: KubeRest, namespace: str, storage: dict[str, Any]) -> None:
+    body = read(CORPUS / "valid" / "database-builtin.yaml")
+    api.post(collection(namespace), body)
+    # The default, written out, is no change.
+    written = {"spec": {"database": {"storage": {"size": "10Gi"}}}}
+    api.patch(f"{collection(namespace)}/corpus", written, "application/merge-patch+json")
+    with pytest.raises(ApiError) as caught:
+        api.patch(
+            f"{collection(namespace)}/corpus", {"spec": {"database": {"storage": storage}}},
+            "application/merge-patch+json",
+        )  # fmt: skip
+    assert (
+        "spec.database.storage: Invalid value: database.storage cannot be changed, because a StatefulSet cannot change "
+        "its volumes; enlarge its PersistentVolumeClaims themselves, or create a second workspace"
     ) in caught.value.message
 
 
@@ -251,11 +270,17 @@ def test_every_pod_is_admitted_where_only_restricted_pods_are(
     body["metadata"]["namespace"] = namespace
     found = read_resource(body)
     assert isinstance(found, WorkspaceResource)
-    (template,) = (made["spec"]["template"] for made in desired(found, {}) if made["kind"] == "Deployment")
-    kubectl("-n", namespace, "create", "serviceaccount", template["spec"]["serviceAccountName"])
-    metadata = {"name": "probe", **template["metadata"]}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-    assert api.post(f"/api/v1/namespaces/{namespace}/pods{DRY}", pod)["kind"] == "Pod"
+    workloads = [made for made in desired(found, {}) if made["kind"] in ("Deployment", "StatefulSet")]
+    for account in sorted({made["spec"]["template"]["spec"]["serviceAccountName"] for made in workloads}):
+        kubectl("-n", namespace, "create", "serviceaccount", account)
+    for made in workloads:
+        template = made["spec"]["template"]
+        claims = [claim["metadata"]["name"] for claim in made["spec"].get("volumeClaimTemplates", ())]
+        volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
+        spec = {**template["spec"], "volumes": [*template["spec"]["volumes"], *volumes]}
+        metadata = {"name": "probe", **template["metadata"]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        assert api.post(f"/api/v1/namespaces/{namespace}/pods{DRY}", pod)["kind"] == "Pod"
 
 
 def test_what_installs_the_operator_is_taken(kubectl: Kubectl, api: KubeRest, namespace: str) -> None:
@@ -268,8 +293,11 @@ def test_what_installs_the_operator_is_taken(kubectl: Kubectl, api: KubeRest, na
 DENIED = [
     ("list", "secrets"),
     ("watch", "secrets"),
-    ("create", "secrets"),
+    ("patch", "secrets"),
+    ("delete", "secrets"),
     ("delete", "pods"),
+    ("list", "persistentvolumeclaims"),
+    ("delete", "persistentvolumeclaims"),
     ("create", "pods/exec"),
     ("update", "sibylworkspaces.sibyl.dev"),
     ("delete", "sibylworkspaces.sibyl.dev"),

@@ -75,6 +75,10 @@ def children(of: WorkspaceResource, *, available: int = 2) -> dict[tuple[str, st
             child["metadata"]["generation"] = 7
             child["spec"].setdefault("replicas", 2)
             child["status"] = {"observedGeneration": 7, "availableReplicas": available, "readyReplicas": available}
+        if kind == "StatefulSet":
+            child["metadata"]["generation"] = 3
+            counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas"), child["spec"]["replicas"])
+            child["status"] = {"observedGeneration": 3, **counts}
     return live
 
 
