@@ -22,7 +22,9 @@ from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read
 from sibyl_operator.api.status import status
 from sibyl_operator.desired import desired
 from sibyl_operator.install import Installation, installation
+from sibyl_operator.kube import kind_of
 from sibyl_operator.rbac import WORKSPACE_GRANTS
+from sibyl_operator.reconcile.difference import difference
 from sibyl_operator.yaml_text import dump_all
 from tests.operator.api.facts import observed
 
@@ -122,6 +124,7 @@ def test_a_minimal_resource_is_stored_with_what_its_defaults_say_and_nothing_emp
         "database": {"provider": "External", "external": {"secretRef": {"name": "database", "key": "dsn"}}},
         "cache": {"provider": "None"},
         "deletionPolicy": "Retain",
+        "networkPolicy": {"enabled": True},
         "suspend": False,
     }
 
@@ -259,6 +262,18 @@ def test_every_child_is_one_that_the_api_server_takes(
     made = dump_all(desired(found, {}))
     done = kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f", "-", input=made)
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("path", VALID, ids=name)
+def test_what_the_api_server_makes_of_a_child_is_no_difference(api: KubeRest, namespace: str, path: Path) -> None:
+    body = read(path)
+    body["metadata"] |= {"namespace": namespace, "uid": "7d6a2f57-9c4e-4b86-8f3c-0c7f6a1d2e11"}
+    found = read_resource(body)
+    assert isinstance(found, WorkspaceResource)
+    query = "?fieldManager=sibyl-operator&force=true&dryRun=All"
+    for made in desired(found, {}):
+        stored = api.patch(f"{kind_of(made['kind']).path(namespace, made['metadata']['name'])}{query}", made, APPLY)
+        assert difference(made, stored) is None, made["kind"]
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)

@@ -23,6 +23,8 @@ def defaulted(manifest: Manifest) -> Manifest:
     elif stored["kind"] == "Service" and spec is not None:
         spec.setdefault("type", "ClusterIP")
         spec.setdefault("clusterIP", "10.96.0.7")
+        if not spec.get("publishNotReadyAddresses"):
+            spec.pop("publishNotReadyAddresses", None)
         for port in spec.get("ports", ()):
             port.setdefault("protocol", "TCP")
     elif stored["kind"] == "NetworkPolicy" and spec is not None:

@@ -29,7 +29,16 @@ QUANTITY_FIELDS = frozenset({"averageValue", "sizeLimit"})
 MEANINGFUL_WHEN_EMPTY = frozenset({"emptyDir", "namespaceSelector", "podSelector"})
 # Fields without a pointer in the API's types: the server drops their zero value.
 DROPPED_WHEN_ZERO = frozenset(
-    {"hostIPC", "hostNetwork", "hostPID", "initialDelaySeconds", "minReadySeconds", "readOnly", "value"}
+    {
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "initialDelaySeconds",
+        "minReadySeconds",
+        "publishNotReadyAddresses",
+        "readOnly",
+        "value",
+    }
 )
 # A NetworkPolicy's lists are replaced whole, also its `ports`: what somebody added to them would otherwise stay.
 ATOMIC = ("spec.egress", "spec.ingress")

@@ -31,6 +31,9 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"resources": {"limits": {"memory": "1024Mi"}, "requests": {"cpu": "1000m", "memory": 1024}}},
         {"resources": {"limits": {"memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Ki"}}},
     ),
+    "addresses of pods that are not ready are not published": (
+        {"publishNotReadyAddresses": False}, {"clusterIP": "None"},
+    ),
     "a size limit is rewritten": ({"emptyDir": {"sizeLimit": "1024Mi"}}, {"emptyDir": {"sizeLimit": "1Gi"}}),
     "the protocol of a port is defaulted": ({"ports": [{"port": 80}]}, {"ports": [{"port": 80, "protocol": "TCP"}]}),
     "identity is not compared": ({"apiVersion": "v1", "kind": "A"}, {}),
