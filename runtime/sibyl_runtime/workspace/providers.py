@@ -20,6 +20,8 @@ from sibyl_runtime.workspace.text import CollectionName, Name, Text, refers_to_e
 _EXTRACTIVE_FIELDS = frozenset({"kind", "model", "max_tokens"})
 _HNSW_FIELDS = ("hnsw_m", "hnsw_ef_construction", "hnsw_ef_search")
 _IVFFLAT_FIELDS = ("lists", "probes")
+ReadStrategy = Literal["round_robin", "random", "least_loaded"]
+
 _REPLICA_FIELDS = ("replicas", "read_strategy")
 _PGVECTOR_INDEXES = ("auto", "hnsw", "ivfflat", "none")
 
@@ -151,7 +153,7 @@ class VectorStoreProvider(StrictModel):
     replicas: list[ReplicaProvider] = Field(
         [], max_length=16, description="Read replicas of dsn that searches go to; each has a pool of its own."
     )
-    read_strategy: Literal["round_robin", "random", "least_loaded"] = Field(
+    read_strategy: ReadStrategy = Field(
         "round_robin", description="How a search chooses among the replicas that are there."
     )
     nprobe: int | None = planned("Cells that a search of a FAISS index visits.")
@@ -200,64 +202,6 @@ def _check_dsn(dsn: str) -> None:
     fail_field("dsn", "must start with postgresql:// (what it holds is not shown here)")
 
 
-class VectorStores(StrictModel):
-    """The `vector_store` map: named stores. `replicas` and `read_strategy` may stand beside the names as well: they
-    are then settings of the default store."""
-
-    named: dict[Name, VectorStoreProvider] = Field({}, description="Stores by name.")
-
-    @model_validator(mode="before")
-    @classmethod
-    def _split_names_from_settings(cls, data: Any) -> Any:
-        if not isinstance(data, dict):
-            return data
-        settings = {key: data[key] for key in _REPLICA_FIELDS if key in data}
-        named = {key: value for key, value in data.items() if key not in settings}
-        if settings:
-            name = default_provider(named, {})[0]
-            named[name] = _with_settings(name, named.get(name) or {}, settings)
-        return {"named": named}
-
-    @classmethod
-    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
-        """The schema of the map as documents have it: stores under any name."""
-        schema = handler.resolve_ref_schema(handler(core_schema))
-        named = schema.get("properties", {}).pop("named", {})
-        schema["additionalProperties"] = named.get("additionalProperties", True)
-        return schema
-
-    @model_serializer(mode="wrap")
-    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        held: dict[str, Any] = handler(self)
-        named: dict[str, Any] = held.pop("named", {})
-        return {**named, **held}
-
-    @property
-    def default(self) -> tuple[str, VectorStoreProvider]:
-        """The store that is used: see `default_provider`."""
-        return default_provider(self.named, VectorStoreProvider())
-
-
-def _with_settings(name: str, store: Any, settings: dict[str, Any]) -> Any:
-    if not isinstance(store, dict):
-        return store
-    twice = next((key for key in settings if key in store), None)
-    if twice is not None:
-        fail_field(twice, f"means the same as {name}.{twice}; keep one of them")
-    return {**store, **settings}
-
-
-class Providers(StrictModel):
-    """Models and stores by name. Each kind has a default: the key `default`, `primary` or `main`, or the only one."""
-
-    llm: dict[Name, LlmProvider] = Field({}, description="Language models by name.")
-    embedding: dict[Name, EmbeddingProvider] = Field({}, description="Embedding models by name.")
-    vector_store: VectorStores = Field(VectorStores(), description="Vector stores by name.")
-    document_sources: dict[str, Any] | None = planned("Named places that documents come from.")
-    sql: dict[str, Any] | None = planned("SQL databases.")
-    mcp: dict[str, Any] | None = planned("Other MCP servers.")
-
-
 DEFAULT_NAMES = ("default", "primary", "main")
 P = TypeVar("P")
 
@@ -272,3 +216,60 @@ def default_provider(providers: dict[str, P], otherwise: P) -> tuple[str, P]:
         return "default", otherwise
     name = next((name for name in DEFAULT_NAMES if name in providers), min(providers))
     return name, providers[name]
+
+
+class VectorStores(StrictModel):
+    """The `vector_store` map: named stores, and beside them two keys that are settings of the default store."""
+
+    named: dict[Name, VectorStoreProvider] = Field({}, description="Stores by name.")
+    replicas: list[ReplicaProvider] | None = Field(None, max_length=16, description="`replicas` of the default store.")
+    read_strategy: ReadStrategy | None = Field(None, description="`read_strategy` of the default store.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_names_from_settings(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        settings = {key: data[key] for key in _REPLICA_FIELDS if key in data}
+        return {"named": {key: value for key, value in data.items() if key not in settings}, **settings}
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        name, store = default_provider(self.named, VectorStoreProvider())
+        for field in _REPLICA_FIELDS:
+            if getattr(self, field) is not None and field in store.model_fields_set:
+                fail_field(field, f"means the same as {name}.{field}; keep one of them")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The schema of the map as documents have it: two keys of its own, and stores under any other name."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        named = schema.get("properties", {}).pop("named", {})
+        schema["additionalProperties"] = named.get("additionalProperties", True)
+        return schema
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        held: dict[str, Any] = handler(self)
+        named: dict[str, Any] = held.pop("named", {})
+        return {**named, **held}
+
+    @property
+    def default(self) -> tuple[str, VectorStoreProvider]:
+        """The store that is used, see `default_provider`, with the settings that stand beside it."""
+        name, store = default_provider(self.named, VectorStoreProvider())
+        beside = {field: getattr(self, field) for field in _REPLICA_FIELDS}
+        given = {field: value for field, value in beside.items() if value is not None}
+        return name, store.model_copy(update=given) if given else store
+
+
+class Providers(StrictModel):
+    """Models and stores by name. Each kind has a default: the key `default`, `primary` or `main`, or the only one."""
+
+    llm: dict[Name, LlmProvider] = Field({}, description="Language models by name.")
+    embedding: dict[Name, EmbeddingProvider] = Field({}, description="Embedding models by name.")
+    vector_store: VectorStores = Field(VectorStores(), description="Vector stores by name.")
+    document_sources: dict[str, Any] | None = planned("Named places that documents come from.")
+    sql: dict[str, Any] | None = planned("SQL databases.")
+    mcp: dict[str, Any] | None = planned("Other MCP servers.")
