@@ -67,4 +67,5 @@ def _port(ports: Sequence[Mapping[str, Any]] | None, wanted: tuple[str, int]) ->
 
 def _matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     assert selector.keys() <= {"matchLabels"}, f"{selector} is not understood here"
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    wanted: Mapping[str, str] = selector.get("matchLabels", {})
+    return all(labels.get(name) == value for name, value in wanted.items())

@@ -68,7 +68,7 @@ class RedisServer:
     def kill(self) -> None:
         """End the process at once, as a lost node does; `start` may follow."""
         with Redis.from_url(self.url) as client:
-            os.kill(int(str(client.info("server")["process_id"])), signal.SIGKILL)  # type: ignore[index]
+            os.kill(int(str(client.info("server")["process_id"])), signal.SIGKILL)
         self.stop()
 
     def clear(self) -> None:

@@ -148,8 +148,8 @@ def start(directory: Path, data: dict[str, str], *, password: str = PASSWORD) ->
     for name, text in data.items():
         moved = text.replace(f"port {PORT}", f"port {port}")
         # The longest first: one is the beginning of another.
-        for place in sorted(places, key=len, reverse=True):
-            moved = re.sub(rf"{place}(?=[/\s])", str(places[place]), moved)
+        for mount in sorted(places, key=len, reverse=True):
+            moved = re.sub(rf"{mount}(?=[/\s])", str(places[mount]), moved)
         (places[CONFIG_DIRECTORY] / name).write_text(moved)
     programs = directory / "bin"
     programs.mkdir(exist_ok=True)
@@ -204,7 +204,7 @@ def test_redis_runs_with_the_settings_of_the_workspace(redis: Running) -> None:
         found: dict[str, Any] = {}
         for name in ("maxmemory", "maxmemory-policy", "save", "appendonly", "protected-mode", "dir"):
             # Several at once only since Redis 7.
-            found |= client.config_get(name)  # type: ignore[operator]
+            found |= client.config_get(name)
     assert found == {
         "maxmemory": str(24 * MIB),
         "maxmemory-policy": "allkeys-lfu",
