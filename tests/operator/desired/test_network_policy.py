@@ -195,6 +195,17 @@ def test_models_are_reached_where_the_document_says(
     assert reachable(made, RUNTIME) == DNS | allowed
 
 
+def test_replicas_of_the_users_are_reached_where_their_secret_points() -> None:
+    document = {"providers": {"vector_store": {"main": {"kind": "pgvector", "replicas": [{"dsn": "${REPLICA}"}]}}}}
+    env = [{"name": "REPLICA", "secretKeyRef": {"name": "replica", "key": "dsn"}}]
+    secrets = at("docs-database", "dsn", Endpoint("198.51.100.7", 5432))
+    told = secrets | at("replica", "dsn", Endpoint("203.0.113.7", 6432))
+    spec = {"workspace": document, "runtime": {"replicas": 2, "env": env}}
+    given = ("given address", POSTGRES)
+    assert reachable(policies(told, **spec), RUNTIME) == DNS | {given, ("world", 6432)}
+    assert reachable(policies(secrets, **spec), RUNTIME) == DNS | {given} | everywhere(POSTGRES)
+
+
 @pytest.mark.parametrize(
     ("document", "port"), [({"mcp": {"port": 8443}}, 8443), ({"observability": {"metrics": {"port": 8443}}}, 8443)]
 )
@@ -222,8 +233,10 @@ def test_a_policy_beside_ours_adds_to_it() -> None:
 
 SAMPLES = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
 EXPECTED = {
+    "external-database": everywhere(POSTGRES),
     "production": everywhere(POSTGRES, REDIS, 443),
     "quickstart": everywhere(POSTGRES),
+    "read-replicas": {(DATABASE, POSTGRES), (DATABASE_REPLICA, POSTGRES), (CACHE, REDIS)},
 }
 
 
