@@ -15,7 +15,6 @@ from e2e.cluster.cluster import Cluster, Completed
 from e2e.cluster.kube_rest import ApiError, KubeRest
 from sibyl_operator.api.resource import WorkspaceResource, read_resource
 from sibyl_operator.desired import desired
-from sibyl_operator.install.manifests import POD_SECURITY
 from sibyl_operator.kube import kind_of
 from sibyl_operator.reconcile.children import stamped
 from sibyl_operator.reconcile.difference import difference
@@ -40,8 +39,7 @@ def restricted(control_plane: Cluster) -> Iterator[str]:
     name = f"restricted-{uuid.uuid4().hex[:8]}"
     control_plane.kubectl("create", "namespace", name)
     try:
-        labels = [f"{label}={value}" for label, value in POD_SECURITY.items()]
-        control_plane.kubectl("label", "namespace", name, *labels)
+        control_plane.kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
         yield name
     finally:
         control_plane.kubectl("delete", "namespace", name, "--wait=false")

@@ -10,14 +10,14 @@ import yaml
 from sibyl_operator.desired import desired, names_of
 from sibyl_operator.desired.names import CACHE, DATABASE, DATABASE_REPLICA, RUNTIME, Names
 from sibyl_operator.desired.network_policy import network_policies
-from sibyl_operator.install import Installation, installation
 from sibyl_operator.observed import Endpoint, SecretFacts
 from tests.operator.api.facts import ROOT, resource, valid
 from tests.support.network import Place, may_reach
 
 NAMES = names_of(resource())
 OTHER_NAMES = Names(namespace="team", workspace="other", uid="uid-2")
-OPERATOR_POD = next(made for made in installation(Installation()) if made["kind"] == "Deployment")["spec"]["template"]
+INSTALLED = yaml.safe_load_all((ROOT / "manifests" / "install.yaml").read_text())
+OPERATOR_POD = next(made for made in INSTALLED if made["kind"] == "Deployment")["spec"]["template"]
 
 COMPONENTS = {
     name: Place(NAMES.pod_labels(name), "team") for name in (RUNTIME, DATABASE, DATABASE_REPLICA, CACHE)
