@@ -152,6 +152,12 @@ class Servers:
     programs: Path
     made: list[Server] = field(default_factory=list)
 
+    def stop(self) -> None:
+        """End every server that runs."""
+        for server in self.made:
+            if server._server is not None and server._server.poll() is None:
+                server.kill()
+
     def primary(self, data: Path | None = None, **database: Any) -> Server:
         """A primary with passwords, whose volume is empty."""
         server = self._server("primary", "serve.sh", data, database)
@@ -199,9 +205,7 @@ def servers() -> Iterator[Servers]:
     try:
         yield place
     finally:
-        for server in place.made:
-            if server._server is not None and server._server.poll() is None:
-                server.kill()
+        place.stop()
         shutil.rmtree(root)
 
 

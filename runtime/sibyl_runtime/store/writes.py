@@ -20,7 +20,7 @@ class Writes:
     def __init__(self, *, clock: Callable[[], datetime] = _now) -> None:
         self._clock = clock
         self._failed: Mapping[str, Any] | None = None
-        self._version = 0
+        self._version_after: int | None = None
 
     @contextlib.contextmanager
     def watched(self) -> Iterator[None]:
@@ -30,15 +30,18 @@ class Writes:
         except DatabaseUnavailable as error:
             if "sqlstate" in error.details:
                 at = self._clock().isoformat(timespec="seconds")
+                self._version_after = None
                 self._failed = {"at": at, "error": error.message, "sqlstate": error.details["sqlstate"]}
             raise
         self._failed = None
 
     def saw(self, version: int) -> None:
-        """The collection has this version: when it has moved on, a write succeeded, be it another process's."""
-        if version > self._version:
+        """The collection has this version. When it has moved on since it was first seen after the failure, a write has
+        succeeded, be it another process's."""
+        if self._version_after is None:
+            self._version_after = version
+        elif version > self._version_after:
             self._failed = None
-        self._version = max(version, self._version)
 
     def remarks(self) -> dict[str, Any]:
         """`last_failed_write` with when, why and its SQLSTATE; nothing when all is well."""
