@@ -15,7 +15,7 @@ from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, Overload
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store import index, ingest, schema
 from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
-from sibyl_runtime.store.connection import Connection, connect
+from sibyl_runtime.store.connection import Connection, await_server, connect
 from sibyl_runtime.store.embedded import EmbeddedPostgres
 from sibyl_runtime.store.failures import endpoint_of, translated
 from sibyl_runtime.store.filters import encode_filters
@@ -257,10 +257,11 @@ class PgVectorStore:
 
 
 async def open_store(
-    provider: VectorStoreProvider, *, dimension: int, tag: str, embedded_directory: Path | None
+    provider: VectorStoreProvider, *, dimension: int, tag: str, embedded_directory: Path | None, wait: float = 0.0
 ) -> PgVectorStore:
     """Open the collection that `provider` names, for vectors of `dimension` made by the embedder `tag`.
 
+    A database that is not there yet is waited for, `wait` seconds at most.
     Without `provider.dsn`, an embedded PostgreSQL runs in `embedded_directory` until the store is closed.
     Raises StartupError: database unreachable, pgvector missing or too old, another dimension or embedder.
     """
@@ -272,7 +273,7 @@ async def open_store(
     _check_replicas(provider)
     collection = Collection(provider.collection_name, dimension, tag, DISTANCE_METRICS[provider.distance_metric])
     if provider.dsn is not None:
-        return await _open(provider.dsn, provider, collection, None)
+        return await _open(provider.dsn, provider, collection, None, wait)
     if embedded_directory is None:
         raise StartupError("no database: set `providers.vector_store.<name>.dsn`, for example ${DATABASE_URL}")
     embedded = EmbeddedPostgres(embedded_directory)
@@ -295,10 +296,14 @@ def _check_replicas(provider: VectorStoreProvider) -> None:
 
 
 async def _open(
-    dsn: str, provider: VectorStoreProvider, collection: Collection, embedded: EmbeddedPostgres | None
+    dsn: str,
+    provider: VectorStoreProvider,
+    collection: Collection,
+    embedded: EmbeddedPostgres | None,
+    wait: float = 0.0,
 ) -> PgVectorStore:
     endpoint = endpoint_of(dsn)
-    connection = await connect(dsn, endpoint)
+    connection = await await_server(dsn, endpoint, wait)
     try:
         await schema.prepare(connection, collection, endpoint, embedded=embedded is not None)
     finally:

@@ -12,6 +12,10 @@ from sibyl_operator.desired.names import Names
 from sibyl_operator.desired.variables import from_secret
 
 DATABASE_PASSWORD: Final = "SIBYL_DATABASE_PASSWORD"
+DATABASE_WAIT: Final = "SIBYL_DATABASE_WAIT"
+# Both are made at the same time, and a first initdb takes longer than loading a model: less than the startup probe
+# allows, so that a pod that waits in vain still says what for.
+WAIT_SECONDS: Final = 90
 
 
 def database_environment(resource: WorkspaceResource, names: Names) -> list[dict[str, Any]]:
@@ -28,6 +32,7 @@ def database_environment(resource: WorkspaceResource, names: Names) -> list[dict
         for number, variable in enumerate(replica_variables(resource.spec))
     }
     return [
+        {"name": DATABASE_WAIT, "value": str(WAIT_SECONDS)},
         from_secret(DATABASE_PASSWORD, names.database_credentials, PASSWORD_KEY),
         *({"name": variable, "value": _address(host)} for variable, host in hosts.items()),
     ]

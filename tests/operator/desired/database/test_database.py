@@ -175,6 +175,7 @@ def test_the_runtime_gets_each_server_by_name_and_the_password_by_reference() ->
     variables = {variable["name"]: variable for variable in container["env"]}
     names = list(variables)
     assert names.index("SIBYL_DATABASE_PASSWORD") < names.index("DATABASE_URL")
+    assert variables["SIBYL_DATABASE_WAIT"]["value"] == "90"
     assert variables["SIBYL_DATABASE_PASSWORD"]["valueFrom"] == {
         "secretKeyRef": {"name": "docs-db-app", "key": "password"}
     }
