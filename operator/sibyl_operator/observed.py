@@ -16,13 +16,24 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Endpoint:
+    """Where a server is: a name or an address, and a port."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True)
 class SecretFacts:
-    """What may be known of a Secret: never a value, only which keys it has and a digest that moves when it changes."""
+    """What may be known of a Secret: which keys it has, a digest that moves when it changes, and where those of its
+    keys that hold an address point to. Never a credential.
+    """
 
     name: str
     exists: bool
     keys: frozenset[str]
     digest: str
+    endpoints: Mapping[str, tuple[Endpoint, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -38,8 +49,29 @@ class DatabaseFacts:
 
 
 @dataclass(frozen=True)
+class SlotFacts:
+    """What a primary keeps for one read replica. `waiting_bytes` is what the replica has not confirmed yet.
+
+    `lost`: the primary has removed what the replica had not received, so that it can never catch up.
+    """
+
+    name: str
+    streaming: bool
+    lost: bool
+    waiting_bytes: int
+
+
+@dataclass(frozen=True)
+class ReplicationFacts:
+    """What the primary of a Builtin database says of its read replicas; `error` is free of credentials."""
+
+    slots: tuple[SlotFacts, ...] = ()
+    error: str | None = None
+
+
+@dataclass(frozen=True)
 class PodFacts:
-    """One runtime pod: what the API server says of it and what the pod says of itself.
+    """One pod: what the API server says of it and, of a runtime pod, what the pod says of itself.
 
     `template_hash` is the configuration that the pod was started for, `loaded_hash` the one that it serves.
     """
@@ -122,3 +154,5 @@ class Observed:
     config_hash: str
     service_pods: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     """The pods of database and cache by component, as the API server has them."""
+    replication: ReplicationFacts | None = None
+    """None unless the operator runs the database, and it answers."""

@@ -42,8 +42,10 @@ WORKSPACE_GRANTS: Final = (
     Grant("", "serviceaccounts", CHILD_VERBS, "child: the identity of the runtime pods"),
     Grant("", "services", CHILD_VERBS, "child: the address of the runtime"),
     Grant("apps", "deployments", CHILD_VERBS, "child: the runtime pods"),
+    Grant("apps", "statefulsets", CHILD_VERBS, "child: the servers of a Builtin database; their volumes are not ours"),
     Grant("autoscaling", "horizontalpodautoscalers", CHILD_VERBS, "child: the number of pods"),
     Grant("events.k8s.io", "events", ("create",), "transitions of conditions, as Events on the workspace"),
+    Grant("networking.k8s.io", "networkpolicies", CHILD_VERBS, "child: who may talk to the pods, and they to whom"),
     Grant("policy", "poddisruptionbudgets", CHILD_VERBS, "child: what draining a node may take away at once"),
     Grant(group.GROUP, group.PLURAL, ("get", "list", "watch"), "the workspaces themselves: read, never changed"),
     Grant(

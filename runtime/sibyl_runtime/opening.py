@@ -40,6 +40,7 @@ async def open_services(
         dimension=embedder.dimension,
         tag=embedder.tag,
         embedded_directory=settings.postgres_directory,
+        wait=settings.database_wait,
     )
     stack.push_async_callback(store.close)
     services = Services(

@@ -264,7 +264,9 @@ class Runtime:
 
     async def _check_database(self) -> Mapping[str, Any]:
         await self.services.store.check()
-        return {}
+        remarks = self.services.store.remarks()
+        failed = remarks.get("last_failed_write")
+        return remarks if failed is None else {**remarks, "status": "unhealthy", "error": failed["error"]}
 
     async def _check_vector_store(self) -> Mapping[str, Any]:
         counts = await self.services.store.counts()

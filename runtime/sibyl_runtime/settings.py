@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sibyl_runtime.errors import StartupError
 
+LONGEST_WAIT = 3_600
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -20,12 +21,14 @@ class Settings:
     port: int | None = None
     metrics_port: int | None = None
     log_level: str | None = None
+    database_wait: float = 0.0
+    """Seconds to wait at start for a database that is not there yet."""
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Settings:
-        """From SIBYL_DATA_DIR, SIBYL_HOST, SIBYL_PORT, SIBYL_METRICS_PORT, SIBYL_LOG_LEVEL; empty is as not set.
+        """From SIBYL_DATABASE_WAIT, SIBYL_DATA_DIR, SIBYL_HOST, SIBYL_LOG_LEVEL, SIBYL_METRICS_PORT and SIBYL_PORT.
 
-        Raises StartupError naming the variable.
+        An empty variable is as not set. Raises StartupError naming the variable.
         """
         level = environ.get("SIBYL_LOG_LEVEL", "").lower() or None
         if level is not None and level not in LOG_LEVELS:
@@ -36,12 +39,20 @@ class Settings:
             port=_port(environ, "SIBYL_PORT"),
             metrics_port=_port(environ, "SIBYL_METRICS_PORT"),
             log_level=level,
+            database_wait=_seconds(environ, "SIBYL_DATABASE_WAIT"),
         )
 
     @property
     def postgres_directory(self) -> Path:
         """Where the embedded PostgreSQL keeps its data."""
         return self.data_directory / "postgres"
+
+
+def _seconds(environ: Mapping[str, str], name: str) -> float:
+    text = environ.get(name) or "0"
+    if not (text.isascii() and text.isdigit() and int(text) <= LONGEST_WAIT):
+        raise StartupError(f'{name} is "{text}"; it must be a number of seconds, 0 to {LONGEST_WAIT}')
+    return float(text)
 
 
 def _port(environ: Mapping[str, str], name: str) -> int | None:

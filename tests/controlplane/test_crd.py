@@ -21,6 +21,8 @@ from sibyl_operator.api.reading import unknown_field_problem
 from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read_resource, unknown_fields
 from sibyl_operator.api.status import status
 from sibyl_operator.desired import desired
+from sibyl_operator.kube import kind_of
+from sibyl_operator.reconcile.difference import difference
 from sibyl_operator.yaml_text import dump_all
 from tests.operator.api.facts import observed
 
@@ -119,6 +121,8 @@ def test_a_minimal_resource_is_stored_with_what_its_defaults_say_and_nothing_emp
         },
         "database": {"provider": "External", "external": {"secretRef": {"name": "database", "key": "dsn"}}},
         "cache": {"provider": "None"},
+        "deletionPolicy": "Retain",
+        "networkPolicy": {"enabled": True},
         "suspend": False,
     }
 
@@ -142,6 +146,24 @@ def test_the_provider_of_the_database_cannot_be_changed(api: KubeRest, namespace
     assert (
         "spec.database.provider: Invalid value: database.provider cannot be changed, because data does not move by "
         "itself; create a second workspace"
+    ) in caught.value.message
+
+
+@pytest.mark.parametrize("storage", [{"size": "20Gi"}, {"storageClassName": "fast"}])
+def test_the_storage_of_the_database_cannot_be_changed(api: KubeRest, namespace: str, storage: dict[str, Any]) -> None:
+    body = read(CORPUS / "valid" / "database-builtin.yaml")
+    api.post(collection(namespace), body)
+    # The default, written out, is no change.
+    written = {"spec": {"database": {"storage": {"size": "10Gi"}}}}
+    api.patch(f"{collection(namespace)}/corpus", written, "application/merge-patch+json")
+    with pytest.raises(ApiError) as caught:
+        api.patch(
+            f"{collection(namespace)}/corpus", {"spec": {"database": {"storage": storage}}},
+            "application/merge-patch+json",
+        )  # fmt: skip
+    assert (
+        "spec.database.storage: Invalid value: database.storage cannot be changed, because a StatefulSet cannot change "
+        "its volumes; enlarge its PersistentVolumeClaims themselves, or create a second workspace"
     ) in caught.value.message
 
 
@@ -241,6 +263,18 @@ def test_every_child_is_one_that_the_api_server_takes(
 
 
 @pytest.mark.parametrize("path", VALID, ids=name)
+def test_what_the_api_server_makes_of_a_child_is_no_difference(api: KubeRest, namespace: str, path: Path) -> None:
+    body = read(path)
+    body["metadata"] |= {"namespace": namespace, "uid": "7d6a2f57-9c4e-4b86-8f3c-0c7f6a1d2e11"}
+    found = read_resource(body)
+    assert isinstance(found, WorkspaceResource)
+    query = "?fieldManager=sibyl-operator&force=true&dryRun=All"
+    for made in desired(found, {}):
+        stored = api.patch(f"{kind_of(made['kind']).path(namespace, made['metadata']['name'])}{query}", made, APPLY)
+        assert difference(made, stored) is None, made["kind"]
+
+
+@pytest.mark.parametrize("path", VALID, ids=name)
 def test_every_pod_is_admitted_where_only_restricted_pods_are(
     kubectl: Kubectl, api: KubeRest, namespace: str, path: Path
 ) -> None:
@@ -249,8 +283,14 @@ def test_every_pod_is_admitted_where_only_restricted_pods_are(
     body["metadata"]["namespace"] = namespace
     found = read_resource(body)
     assert isinstance(found, WorkspaceResource)
-    (template,) = (made["spec"]["template"] for made in desired(found, {}) if made["kind"] == "Deployment")
-    kubectl("-n", namespace, "create", "serviceaccount", template["spec"]["serviceAccountName"])
-    metadata = {"name": "probe", **template["metadata"]}
-    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
-    assert api.post(f"/api/v1/namespaces/{namespace}/pods{DRY}", pod)["kind"] == "Pod"
+    workloads = [made for made in desired(found, {}) if made["kind"] in ("Deployment", "StatefulSet")]
+    for account in sorted({made["spec"]["template"]["spec"]["serviceAccountName"] for made in workloads}):
+        kubectl("-n", namespace, "create", "serviceaccount", account)
+    for made in workloads:
+        template = made["spec"]["template"]
+        claims = [claim["metadata"]["name"] for claim in made["spec"].get("volumeClaimTemplates", ())]
+        volumes = [{"name": claim, "persistentVolumeClaim": {"claimName": claim}} for claim in claims]
+        spec = {**template["spec"], "volumes": [*template["spec"]["volumes"], *volumes]}
+        metadata = {"name": "probe", **template["metadata"]}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+        assert api.post(f"/api/v1/namespaces/{namespace}/pods{DRY}", pod)["kind"] == "Pod"

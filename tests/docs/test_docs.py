@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sibyl_operator.api.group import KIND
 from sibyl_operator.api.resource import InvalidResource, read_resource
+from sibyl_operator.kube.kinds import KINDS
 from sibyl_runtime.workspace import parse_workspace
 
 ROOT = Path(__file__).parents[2]
@@ -40,7 +42,10 @@ def commands() -> list[str]:
 @pytest.mark.parametrize(("place", "text"), blocks("yaml"))
 def test_every_workspace_in_the_documentation_is_accepted(place: str, text: str) -> None:
     document = yaml.safe_load(text)
-    if document.get("kind") != "SibylWorkspace":
+    if document.get("kind", KIND) != KIND:
+        assert document["apiVersion"] in {kind.api_version for kind in KINDS.values()}
+        return
+    if "kind" not in document:
         parse_workspace(document, source=place)
         return
     body = {**document, "metadata": {"namespace": "default", "uid": "u", "generation": 1, **document["metadata"]}}

@@ -31,7 +31,21 @@ from tests.fakes.defaults import defaulted
 T = TypeVar("T")
 Ref = tuple[str, str, str]
 Manager = tuple[str, str, str]
-WITH_GENERATION = frozenset({"Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "SibylWorkspace"})
+WITH_GENERATION = frozenset(
+    {"Deployment", "HorizontalPodAutoscaler", "PodDisruptionBudget", "SibylWorkspace", "StatefulSet"}
+)
+# What an update may change of the spec of a StatefulSet; anything else is refused.
+CHANGEABLE = frozenset(
+    {
+        "minReadySeconds",
+        "ordinals",
+        "persistentVolumeClaimRetentionPolicy",
+        "replicas",
+        "revisionHistoryLimit",
+        "template",
+        "updateStrategy",
+    }
+)
 WRITES = frozenset({"create", "delete", "patch", "update"})
 
 
@@ -239,6 +253,7 @@ class FakeCluster:
         ssa.let_go(after, managers.get(manager, frozenset()) - wanted.keys(), frozenset().union(*others.values()))
         for path, leaf in wanted.items():
             ssa.write(after, path, leaf)
+        ssa.arrange(after, manifest)
         return self._commit(ref, after, {**others, manager: frozenset(wanted)})
 
     def _check_preconditions(self, ref: Ref, manifest: Manifest, live: Manifest | None) -> None:
@@ -337,8 +352,11 @@ def _owned(manifest: Manifest, uid: str) -> bool:
 
 
 def _check_immutable(live: Manifest | None, after: Manifest) -> None:
-    if live is None or live["kind"] != "Deployment":
+    if live is None or live["kind"] not in ("Deployment", "StatefulSet"):
         return
-    if live["spec"].get("selector") != after["spec"].get("selector"):
-        message = "field is immutable"
-        raise Invalid(422, f"Deployment is invalid: spec.selector: {message}", causes=(("spec.selector", message),))
+    every = {*live["spec"], *after["spec"]}
+    names = {"selector"} if live["kind"] == "Deployment" else every - CHANGEABLE
+    for name in sorted(names):
+        if live["spec"].get(name) != after["spec"].get(name):
+            path, message = f"spec.{name}", "field is immutable"
+            raise Invalid(422, f"{live['kind']} is invalid: {path}: {message}", causes=((path, message),))

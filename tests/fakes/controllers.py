@@ -9,11 +9,12 @@ CONTROLLER = "kube-controller-manager"
 
 
 def run_controllers(cluster: FakeCluster, namespace: str = "team") -> None:
-    """Let the autoscaler act, then every Deployment roll out completely, with ready pods."""
+    """Let the autoscaler act, then every Deployment and StatefulSet roll out completely, with ready pods."""
     for autoscaler in cluster.all("HorizontalPodAutoscaler", namespace):
         _scale(cluster, autoscaler)
-    for deployment in cluster.all("Deployment", namespace):
-        _roll_out(cluster, deployment)
+    for kind in ("Deployment", "StatefulSet"):
+        for workload in cluster.all(kind, namespace):
+            _roll_out(cluster, workload)
 
 
 def autoscale(cluster: FakeCluster, namespace: str, name: str, replicas: int) -> None:
@@ -31,10 +32,10 @@ def _scale(cluster: FakeCluster, autoscaler: Manifest) -> None:
         autoscale(cluster, namespace, target["metadata"]["name"], replicas)
 
 
-def _roll_out(cluster: FakeCluster, deployment: Manifest) -> None:
-    metadata, replicas = deployment["metadata"], deployment["spec"]["replicas"]
+def _roll_out(cluster: FakeCluster, workload: Manifest) -> None:
+    kind, metadata, replicas = workload["kind"], workload["metadata"], workload["spec"]["replicas"]
     namespace, name = metadata["namespace"], metadata["name"]
-    template = deployment["spec"]["template"]
+    template = workload["spec"]["template"]
     wanted = {f"{name}-{number}" for number in range(replicas)}
     for pod in cluster.all("Pod", namespace):
         stale = pod["metadata"]["name"] not in wanted or pod["metadata"].get("annotations") != _annotations(template)
@@ -42,11 +43,11 @@ def _roll_out(cluster: FakeCluster, deployment: Manifest) -> None:
             cluster.remove("Pod", namespace, pod["metadata"]["name"])
     for pod_name in sorted(wanted):
         if cluster.peek("Pod", namespace, pod_name) is None:
-            cluster.put(_pod(pod_name, deployment), manager="kubelet")
+            cluster.put(_pod(pod_name, workload), manager="kubelet")
     counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), replicas)
     status = {"observedGeneration": metadata["generation"], **counts}
-    if deployment.get("status") != status:
-        cluster.edit("Deployment", namespace, name, lambda live: live.update(status=status), manager=CONTROLLER)
+    if workload.get("status") != status:
+        cluster.edit(kind, namespace, name, lambda live: live.update(status=status), manager=CONTROLLER)
 
 
 def _annotations(template: Manifest) -> dict[str, str]:
@@ -54,12 +55,12 @@ def _annotations(template: Manifest) -> dict[str, str]:
     return annotations
 
 
-def _belongs(pod: Manifest, deployment: str) -> bool:
-    return any(reference["name"] == deployment for reference in pod["metadata"].get("ownerReferences", ()))
+def _belongs(pod: Manifest, workload: str) -> bool:
+    return any(reference["name"] == workload for reference in pod["metadata"].get("ownerReferences", ()))
 
 
-def _pod(name: str, deployment: Manifest) -> Manifest:
-    template, metadata = deployment["spec"]["template"], deployment["metadata"]
+def _pod(name: str, workload: Manifest) -> Manifest:
+    template, metadata = workload["spec"]["template"], workload["metadata"]
     return {
         "apiVersion": "v1",
         "kind": "Pod",
@@ -69,7 +70,7 @@ def _pod(name: str, deployment: Manifest) -> Manifest:
             "labels": template["metadata"]["labels"],
             "annotations": _annotations(template),
             "ownerReferences": [
-                {"apiVersion": "apps/v1", "kind": "Deployment", "name": metadata["name"], "uid": metadata["uid"]}
+                {"apiVersion": "apps/v1", "kind": workload["kind"], "name": metadata["name"], "uid": metadata["uid"]}
             ],
         },
         "spec": {"containers": []},

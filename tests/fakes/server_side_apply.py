@@ -107,6 +107,29 @@ def write(value: dict[str, Any], path: Path, leaf: Any) -> None:
             target = item
 
 
+def arrange(value: Any, applied: Any, name: str = "") -> None:
+    """Bring keyed lists into the order in which they were applied; items of others stay before what followed them."""
+    if isinstance(applied, Mapping):
+        for key, below in applied.items():
+            if key in value:
+                arrange(value[key], below, key)
+        return
+    keys = KEYED_LISTS.get(name)
+    if not isinstance(applied, list) or not keys or not all(isinstance(item, Mapping) for item in applied):
+        return
+    held = {item_key(item, keys): item for item in value}
+    wanted = [item_key(item, keys) for item in applied]
+    for step, item in zip(wanted, applied, strict=True):
+        arrange(held[step], item)
+    others = [step for step in held if step not in wanted]
+    order: list[KeyStep] = []
+    places = {step: place for place, step in enumerate(held)}
+    for step in wanted:
+        order += [other for other in others if other not in order and places[other] < places[step]]
+        order.append(step)
+    value[:] = [held[step] for step in [*order, *(other for other in others if other not in order)]]
+
+
 def remove(value: dict[str, Any], path: Path) -> None:
     """Delete the value at a path, and the maps and lists that are empty because of it."""
     parents: list[tuple[Any, Step]] = []

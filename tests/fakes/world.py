@@ -10,9 +10,10 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from sibyl_operator.api.group import API_VERSION, KIND
+from sibyl_operator.database.slots import slot_of
 from sibyl_operator.desired.names import CONFIG_HASH, MANAGED_BY
 from sibyl_operator.kube import Manifest
-from sibyl_operator.observed import DatabaseFacts, KpiFacts, PodFacts
+from sibyl_operator.observed import DatabaseFacts, KpiFacts, PodFacts, ReplicationFacts, SlotFacts
 from sibyl_operator.process.metrics import OperatorMetrics
 from sibyl_operator.reconcile.cache import ChildCache
 from sibyl_operator.reconcile.children import CHILD_KINDS
@@ -75,13 +76,22 @@ class FakeObserver:
 
     database_facts: DatabaseFacts = HEALTHY_DATABASE
     kpi_facts: KpiFacts | None = None
+    replication_facts: ReplicationFacts | None = None
     dsns: list[str] = field(default_factory=list)
     kpis_asked: Sequence[Kpi] = ()
+    asked_of_slots: list[tuple[int, bool]] = field(default_factory=list)
     forgotten: list[Key] = field(default_factory=list)
 
     async def database(self, namespace: str, name: str, dsn: str) -> DatabaseFacts:
         self.dsns.append(dsn)
         return self.database_facts
+
+    async def replication(self, dsn: str, wanted: int, *, drop: bool) -> ReplicationFacts:
+        self.dsns.append(dsn)
+        self.asked_of_slots.append((wanted, drop))
+        return self.replication_facts or ReplicationFacts(
+            tuple(SlotFacts(slot_of(number), streaming=True, lost=False, waiting_bytes=0) for number in range(wanted))
+        )
 
     async def pods(self, namespace: str, name: str, pods: Sequence[Mapping[str, Any]]) -> tuple[PodFacts, ...]:
         return tuple(_facts(pod) for pod in pods)

@@ -9,13 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from sibyl_runtime import __version__
-from sibyl_runtime.errors import IngestError, InvalidParameters, NotFound, StartupError
+from sibyl_runtime.errors import DatabaseUnavailable, IngestError, InvalidParameters, NotFound, StartupError
 from sibyl_runtime.pipeline.context import Deadline, IngestProgress, Services
 from sibyl_runtime.runtime import IngestReport, Runtime, Settings
 from sibyl_runtime.workspace import SourceDocument, WorkspaceInvalid, effective_hash
+from tests.store.samples import eventually
 from tests.support.parts import WatchedEmbedder
 from tests.support.postgres import PostgresServer
 from tests.support.redis_server import redis_server as redis_server
@@ -184,6 +186,33 @@ async def test_health_names_the_part_that_is_away(opened: Opener) -> None:
     assert health["checks"]["database"]["status"] == "unhealthy"
     assert health["checks"]["cache"]["details"]["code"] == "cache_unavailable"
     assert health["checks"]["llm_provider"]["status"] == "healthy"
+
+
+REFUSE = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = '53100'; END $$;
+CREATE TRIGGER no_room BEFORE INSERT ON documents_documents EXECUTE FUNCTION refuse()
+"""
+
+
+async def test_health_shows_a_refused_write_until_one_succeeds(opened: Opener, corpus: Path, database_dsn: str) -> None:
+    runtime = await opened()
+    async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as link:
+        await link.execute(REFUSE)
+        with pytest.raises(DatabaseUnavailable, match=r"the volume of PostgreSQL .* is full"):
+            await runtime.ingest(str(corpus))
+        found = (await runtime.health())["checks"]["database"]
+        assert found["status"] == "unhealthy"
+        assert found["details"]["last_failed_write"]["sqlstate"] == "53100"
+        assert "is full" in found["details"]["error"]
+        await link.execute("DROP TRIGGER no_room ON documents_documents")
+    await runtime.ingest(str(corpus))
+
+    async def well() -> bool:
+        # A result is kept for a second.
+        return bool((await runtime.health())["checks"]["database"]["status"] == "healthy")
+
+    await eventually(well)
 
 
 async def test_health_says_when_the_cache_is_off(opened: Opener) -> None:

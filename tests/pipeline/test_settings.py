@@ -23,8 +23,9 @@ def test_every_variable_is_read() -> None:
         "SIBYL_PORT": "8123",
         "SIBYL_METRICS_PORT": "0",
         "SIBYL_LOG_LEVEL": "DEBUG",
+        "SIBYL_DATABASE_WAIT": "90",
     }
-    assert Settings.from_environment(environ) == Settings(Path("/data"), "127.0.0.1", 8123, 0, "debug")
+    assert Settings.from_environment(environ) == Settings(Path("/data"), "127.0.0.1", 8123, 0, "debug", 90.0)
 
 
 @pytest.mark.parametrize(
@@ -33,6 +34,8 @@ def test_every_variable_is_read() -> None:
         ("SIBYL_PORT", "http", 'SIBYL_PORT is "http"; it must be a port, 0 to 65535'),
         ("SIBYL_PORT", "70000", 'SIBYL_PORT is "70000"; it must be a port'),
         ("SIBYL_METRICS_PORT", "-1", 'SIBYL_METRICS_PORT is "-1"; it must be a port'),
+        ("SIBYL_DATABASE_WAIT", "long", 'SIBYL_DATABASE_WAIT is "long"; it must be a number of seconds, 0 to 3600'),
+        ("SIBYL_DATABASE_WAIT", "3601", 'SIBYL_DATABASE_WAIT is "3601"; it must be'),
         ("SIBYL_LOG_LEVEL", "loud", 'SIBYL_LOG_LEVEL is "loud"; allowed: debug, info, warning, error, critical'),
     ],
 )

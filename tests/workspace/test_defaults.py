@@ -194,6 +194,8 @@ ELSEWHERE = {
     ("ToolParameter", "minItems"),
     ("ToolParameter", "maxItems"),
     ("ToolParameter", "properties"),
+    ("VectorStores", "read_strategy"),
+    ("VectorStores", "replicas"),
 }
 
 

@@ -43,6 +43,7 @@ def test_what_is_not_available_is_refused_by_name(document: dict[str, Any], prob
         {"providers": {"embedding": {"main": {"backend": "torch", "device": "cuda"}}}},
         {"providers": {"vector_store": {"main": {"url": "postgresql://db/x", "index_type": "ivfflat", "lists": 50}}}},
         {"providers": {"vector_store": {"main": {"dsn": "host=db user=x", "index_type": "none"}}}},
+        {"providers": {"vector_store": {"replicas": [{"dsn": "${REPLICA}"}], "read_strategy": "random", "main": {}}}},
         {"shops": {"rag-pipeline": {"techniques": {"chunking": {"subtechnique": "fixed-size"}}}}},
         {"observability": {"logging": {"level": "INFO"}}},
         {"mcp": {"enabled": False}, "observability": {"metrics": {"enabled": False, "port": 8000}}},

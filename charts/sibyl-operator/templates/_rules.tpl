@@ -63,6 +63,18 @@
   - list
   - patch
   - watch
+# child: the servers of a Builtin database; their volumes are not ours
+- apiGroups:
+  - apps
+  resources:
+  - statefulsets
+  verbs:
+  - create
+  - delete
+  - get
+  - list
+  - patch
+  - watch
 # child: the number of pods
 - apiGroups:
   - autoscaling
@@ -82,6 +94,18 @@
   - events
   verbs:
   - create
+# child: who may talk to the pods, and they to whom
+- apiGroups:
+  - networking.k8s.io
+  resources:
+  - networkpolicies
+  verbs:
+  - create
+  - delete
+  - get
+  - list
+  - patch
+  - watch
 # child: what draining a node may take away at once
 - apiGroups:
   - policy

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from sibyl_operator.api.checks.builtin_cache import BUILTIN_CACHE_READY
+from sibyl_operator.api.checks.builtin_database import BUILTIN_DATABASE_READY
 from sibyl_operator.api.checks.cache import CACHE_READY
 from sibyl_operator.api.checks.configuration import CONFIG_APPLIED
-from sibyl_operator.api.checks.database import DATABASE_READY, planned_connections
+from sibyl_operator.api.checks.database import DATABASE_READY
 from sibyl_operator.api.checks.runtime import RUNTIME_READY, desired_replicas, find_child, running_pods
 from sibyl_operator.api.condition import Condition, bounded, judge
 from sibyl_operator.api.resource import InvalidResource
+from sibyl_operator.api.scaling import planned_connections
 from sibyl_operator.observed import Observed
 from sibyl_runtime.workspace import format_path
 
@@ -24,7 +27,7 @@ MOST_PROBLEMS: Final = 10
 def conditions(observed: Observed) -> tuple[Condition, ...]:
     """Every condition of a valid workspace, Ready after those that it sums up."""
     judged = [config_valid(observed), database_ready(observed)]
-    if observed.resource.spec.cache.provider == "External":
+    if observed.resource.spec.cache.provider != "None":
         judged.append(cache_ready(observed))
     judged += [runtime_ready(observed), config_applied(observed)]
     ready = _ready(judged, observed)
@@ -63,16 +66,20 @@ def database_ready(observed: Observed) -> Condition:
     facts = observed.database
     described = (
         f"PostgreSQL {facts.server_version} with pgvector {facts.vector_version}; the pods may open "
-        f"{planned_connections(observed)} of its {facts.max_connections} connections"
+        f"{planned_connections(observed.resource)} of its {facts.max_connections} connections"
         if facts is not None
         else ""
     )
-    return judge("DatabaseReady", DATABASE_READY, observed, reason="DatabaseAnswers", message=described)
+    builtin = observed.resource.spec.database.provider == "Builtin"
+    checks = BUILTIN_DATABASE_READY if builtin else DATABASE_READY
+    return judge("DatabaseReady", checks, observed, reason="DatabaseAnswers", message=described)
 
 
 def cache_ready(observed: Observed) -> Condition:
     """The pods reach the Redis of the spec."""
-    return judge("CacheReady", CACHE_READY, observed, reason="CacheAnswers", message="the pods reach the cache")
+    builtin = observed.resource.spec.cache.provider == "Builtin"
+    checks = BUILTIN_CACHE_READY if builtin else CACHE_READY
+    return judge("CacheReady", checks, observed, reason="CacheAnswers", message="the pods reach the cache")
 
 
 def runtime_ready(observed: Observed) -> Condition:

@@ -31,6 +31,7 @@ from sibyl_runtime.workspace.secrecy import without_passwords
 ROOT: Final = ("spec", "workspace")
 DATABASE_URL: Final = "DATABASE_URL"
 REDIS_URL: Final = "REDIS_URL"
+REPLICA_KEYS: Final = frozenset({"read_strategy", "replicas"})
 LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 _WANTED: Final = {
@@ -82,13 +83,19 @@ def variables_have_sources(read: ClusterDocument) -> Iterator[Problem]:
 
 def _source_of(name: str) -> str:
     if name == REDIS_URL:
-        return "set spec.cache.provider External and spec.cache.external.secretRef"
+        return "set spec.cache.provider Builtin, or External with spec.cache.external.secretRef"
     return "add it to spec.runtime.env from a Secret"
 
 
 def injected_variables(spec: SibylWorkspaceSpec) -> set[str]:
     """The variables that the operator gives to the runtime from the Secrets of database and cache."""
-    return {DATABASE_URL} | ({REDIS_URL} if spec.cache.provider == "External" else set())
+    cache = {REDIS_URL} if spec.cache.provider != "None" else set()
+    return {DATABASE_URL, *replica_variables(spec)} | cache
+
+
+def replica_variables(spec: SibylWorkspaceSpec) -> tuple[str, ...]:
+    """The variables with the addresses of the Builtin database's read replicas, one for each."""
+    return tuple(f"SIBYL_DATABASE_REPLICA_{number}_URL" for number in range(spec.database.read_replicas or 0))
 
 
 def secrets_by_reference(read: ClusterDocument) -> Iterator[Problem]:
@@ -141,6 +148,32 @@ def one_source_of_the_database(read: ClusterDocument) -> Iterator[Problem]:
         )
 
 
+def one_source_of_the_replicas(read: ClusterDocument) -> Iterator[Problem]:
+    """Read replicas follow the database of the spec, and how they are chosen only matters where there are some."""
+    written = read.raw.get("providers", {}).get("vector_store") or {}
+    default = read.document.default_vector_store[0]
+    for key in REPLICA_KEYS & written.keys():
+        yield problem(
+            ("providers", "vector_store", key),
+            f"stands beside the stores; in a custom resource, write it into the store: {default}.{key}",
+        )
+    for name, store in read.document.providers.vector_store.named.items():
+        given = bool(store.replicas)
+        location: Location = ("providers", "vector_store", name)
+        if given and read.spec.database.provider == "Builtin":
+            yield problem(
+                (*location, "replicas"),
+                "names read replicas beside a database that the operator runs; remove them, and set "
+                "spec.database.readReplicas",
+            )
+        follow = given or (name == default and bool(replica_variables(read.spec)))
+        if "read_strategy" in store.model_fields_set and not follow:
+            yield problem(
+                (*location, "read_strategy"),
+                "has no effect without read replicas; set spec.database.readReplicas, or remove it",
+            )
+
+
 def _address_key(raw: Mapping[str, Any], store: str) -> str:
     """`dsn`, or its alias `url` where the document uses that."""
     written = raw.get("providers", {}).get("vector_store", {}).get(store) or {}
@@ -157,10 +190,11 @@ def one_source_of_the_cache(read: ClusterDocument) -> Iterator[Problem]:
     caching = read.document.caching
     written = written_caching(read.raw)
     location: Location = ("shops", infrastructure_key(read.raw), "config", "caching")
-    if read.spec.cache.provider != "External":
+    if read.spec.cache.provider == "None":
         if caching.redis_level is not None:
             yield problem(
-                location, "caches in Redis, but spec.cache.provider is None; set it to External, or cache in memory"
+                location,
+                "caches in Redis, but spec.cache.provider is None; set it to Builtin or External, or cache in memory",
             )
         return
     shop = read.document.shops.get("infrastructure")
@@ -204,6 +238,7 @@ def pods_can_be_reached(read: ClusterDocument) -> Iterator[Problem]:
 CHECKS: Final[tuple[Check, ...]] = (
     literals_where_typed,
     one_source_of_the_database,
+    one_source_of_the_replicas,
     one_source_of_the_cache,
     secrets_by_reference,
     variables_have_sources,

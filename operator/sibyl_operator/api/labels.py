@@ -12,6 +12,8 @@ from typing import Final
 
 LONGEST: Final = 63
 HASH_LENGTH: Final = 8
+# A StatefulSet labels its pods with its own name and a hash of eleven characters, and a label holds 63.
+LONGEST_STATEFUL_SET: Final = 52
 
 _SERVICE_NAME: Final = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
 

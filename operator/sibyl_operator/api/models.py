@@ -280,6 +280,15 @@ class Cache(ApiModel):
         rules.external_given("cache"),
         rules.external_not_given("cache"),
         *rules.only_for_builtin("cache", "image", "memory"),
+        rules.ENOUGH_FOR_REDIS,
+    )
+
+
+class NetworkPolicySettings(ApiModel):
+    """Who may talk to whom. Policies add up: to allow more, write a NetworkPolicy of your own for the same pods."""
+
+    enabled: bool = Field(
+        True, description="Write NetworkPolicies that allow what the workspace needs and nothing else. False: none."
     )
 
 
@@ -296,6 +305,7 @@ class SibylWorkspaceSpec(ApiModel):
     runtime: RuntimeSpec = Field(RuntimeSpec(), description="The pods that serve the document.")
     database: Database = Field(description="The PostgreSQL that holds the vectors.")
     cache: Cache = Field(Cache(), description="The Redis that answers are cached in.")
+    network_policy: NetworkPolicySettings = Field(NetworkPolicySettings(), description="Who may talk to whom.")
     deletion_policy: Literal["Retain", "Delete"] = Field(
         "Retain",
         description="What becomes of the volume of a Builtin database when the workspace is deleted: kept, or deleted.",

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pydantic.alias_generators import to_snake
 
 from sibyl_operator.api.base import Rule
+from sibyl_operator.api.cache_memory import LEAST_MEMORY
 from sibyl_operator.api.quantity import amount
 
 INJECTED: Final = ("DATABASE_URL", "REDIS_URL")
@@ -191,6 +192,23 @@ DELETES_ONLY_BUILTIN: Final = Rule(
     check=lambda spec: (
         _DELETES_ONLY_BUILTIN if spec.deletion_policy == "Delete" and spec.database.provider != "Builtin" else None
     ),
+)
+
+
+def _enough_for_redis(cache: Any) -> str | None:
+    if cache.memory is None or amount(cache.memory) >= amount(LEAST_MEMORY):
+        return None
+    return f"cache.memory {cache.memory} is too little for Redis itself; give it {LEAST_MEMORY} or more"
+
+
+ENOUGH_FOR_REDIS: Final = Rule(
+    cel=f"!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('{LEAST_MEMORY}')) >= 0",
+    message=f"cache.memory is too little for Redis itself; give it {LEAST_MEMORY} or more",
+    message_expression=(
+        f"'cache.memory ' + string(self.memory) + ' is too little for Redis itself; give it {LEAST_MEMORY} or more'"
+    ),
+    field="memory",
+    check=_enough_for_redis,
 )
 
 

@@ -1,11 +1,14 @@
-"""How many pods a workspace may have, read from its spec."""
+"""How many pods a workspace may have, and how many connections they may open, read from its spec."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sibyl_operator.api.models import Autoscaling, RuntimeSpec
+
+if TYPE_CHECKING:
+    from sibyl_operator.api.resource import WorkspaceResource
 
 # What the Deployment's rollout may add on top: `maxSurge` of its strategy.
 SURGE: Final = 1
@@ -31,3 +34,14 @@ def replica_bounds(runtime: RuntimeSpec) -> ReplicaBounds:
         return ReplicaBounds(runtime.replicas, runtime.replicas, "runtime.replicas")
     bounds = runtime.autoscaling or Autoscaling()
     return ReplicaBounds(bounds.min_replicas, bounds.max_replicas, "runtime.autoscaling.maxReplicas")
+
+
+def pool_connections(resource: WorkspaceResource) -> int:
+    """Connections that one pod may open to each database server."""
+    _, store = resource.document.default_vector_store
+    return store.pool_size + store.max_overflow
+
+
+def planned_connections(resource: WorkspaceResource) -> int:
+    """Connections that the pods may open together to each server, at most replicas and during a rollout."""
+    return (replica_bounds(resource.spec.runtime).most + SURGE) * pool_connections(resource)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from sibyl_operator.api.cache_memory import maximum_memory
+from sibyl_operator.api.checks.read_replicas import streaming
 from sibyl_operator.api.checks.runtime import desired_replicas, find_child
 from sibyl_operator.api.condition import Condition
 from sibyl_operator.api.resource import InvalidResource
@@ -17,7 +19,7 @@ from sibyl_operator.api.status_targets import significant, target_statuses
 from sibyl_operator.observed import KpiFacts, Observed
 
 # What stays true of the running service while a new spec is invalid.
-KEPT: Final = ("endpoints", "effectiveConfigHash", "replicas", "kpis", "database")
+KEPT: Final = ("endpoints", "effectiveConfigHash", "replicas", "kpis", "database", "cache")
 
 
 def status(observed: Observed, conditions: Sequence[Condition], now: datetime) -> dict[str, Any]:
@@ -31,6 +33,7 @@ def status(observed: Observed, conditions: Sequence[Condition], now: datetime) -
         "replicas": _replicas(observed),
         "kpis": None if observed.kpis is None else _kpis(observed.kpis, resource.previous_status),
         "database": _database(observed),
+        "cache": _cache(observed),
     }
     return {name: value for name, value in found.items() if value is not None}
 
@@ -111,8 +114,26 @@ def _database(observed: Observed) -> dict[str, Any] | None:
         "version": facts.server_version,
         "vectorVersion": facts.vector_version,
         "maxConnections": facts.max_connections,
+        "readReplicas": _read_replicas(observed),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def _read_replicas(observed: Observed) -> str | None:
+    wanted = observed.resource.spec.database.read_replicas
+    return f"{streaming(observed)}/{wanted}" if wanted else None
+
+
+def _cache(observed: Observed) -> dict[str, Any] | None:
+    cache = observed.resource.spec.cache
+    service = find_child(observed, "Service", "cache") if cache.provider == "Builtin" else None
+    if service is None:
+        return None
+    port = service["spec"]["ports"][0]["port"]
+    return {
+        "endpoint": f"{service['metadata']['name']}.{observed.resource.namespace}.svc:{port}",
+        "maxMemory": f"{maximum_memory(cache.memory) // 2**20}Mi",
+    }
 
 
 def seconds_text(seconds: float | None) -> str | None:

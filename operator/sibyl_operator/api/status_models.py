@@ -84,6 +84,16 @@ class DatabaseStatus(ApiModel):
     version: Short | None = Field(None, description="Version of PostgreSQL.")
     vector_version: Short | None = Field(None, description="Version of the pgvector extension.")
     max_connections: int | None = Field(None, ge=0, description="Connections that the server allows.")
+    read_replicas: Short | None = Field(
+        None, description="Read replicas that receive what is written, of those wanted."
+    )
+
+
+class CacheStatus(ApiModel):
+    """The Redis that the operator runs."""
+
+    endpoint: Address = Field(description="host:port, inside the cluster; the password is in the Secret beside it.")
+    max_memory: Short = Field(description="What it holds before it drops the answers that are asked for least.")
 
 
 class SibylWorkspaceStatus(ApiModel):
@@ -98,3 +108,4 @@ class SibylWorkspaceStatus(ApiModel):
     replicas: ReplicasStatus | None = Field(None, description="Runtime pods.")
     kpis: KpiStatus | None = Field(None, description="Measured indicators.")
     database: DatabaseStatus | None = Field(None, description="The database.")
+    cache: CacheStatus | None = Field(None, description="The Builtin cache.")

@@ -25,9 +25,9 @@ async def probe_database(dsn: str, *, timeout: float) -> DatabaseFacts:
         async with asyncio.timeout(timeout):
             return await _ask(dsn)
     except TimeoutError:
-        return _unreachable(f"{_place(dsn)} did not answer within {timeout:g} s")
+        return _unreachable(f"{place(dsn)} did not answer within {timeout:g} s")
     except psycopg.Error as error:
-        return _unreachable(f"{_place(dsn)}: {_first_line(error, dsn)}")
+        return _unreachable(f"{place(dsn)}: {first_line(error, dsn)}")
 
 
 async def _ask(dsn: str) -> DatabaseFacts:
@@ -56,7 +56,7 @@ def _unreachable(error: str) -> DatabaseFacts:
     )
 
 
-def _place(dsn: str) -> str:
+def place(dsn: str) -> str:
     """Host, port and database of the DSN; nothing else of it may be shown."""
     try:
         parts = conninfo.conninfo_to_dict(dsn)
@@ -65,7 +65,7 @@ def _place(dsn: str) -> str:
     return f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
 
 
-def _first_line(error: psycopg.Error, dsn: str) -> str:
+def first_line(error: psycopg.Error, dsn: str) -> str:
     lines = str(error).strip().splitlines()
     text = lines[0] if lines else type(error).__name__
     try:

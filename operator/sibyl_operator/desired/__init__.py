@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.desired.cache import cache_objects
 from sibyl_operator.desired.config_map import config_map
+from sibyl_operator.desired.database import builtin_database
 from sibyl_operator.desired.deployment import deployment
 from sibyl_operator.desired.document import config_hash, effective_document
 from sibyl_operator.desired.horizontal_pod_autoscaler import horizontal_pod_autoscaler
 from sibyl_operator.desired.names import Names
+from sibyl_operator.desired.network_policy import network_policies
 from sibyl_operator.desired.pod_disruption_budget import pod_disruption_budget
 from sibyl_operator.desired.secrets import referenced_secrets
 from sibyl_operator.desired.service import service
@@ -30,9 +33,12 @@ def desired(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> 
     wanted = (
         service_account(names),
         config_map(resource, names),
+        *network_policies(resource, names, secrets),
+        *builtin_database(resource, names, secrets),
         deployment(resource, names, secrets),
         service(resource, names),
         horizontal_pod_autoscaler(resource, names),
         pod_disruption_budget(resource, names),
+        *cache_objects(resource, names, secrets),
     )
     return tuple(manifest for manifest in wanted if manifest is not None)

@@ -8,7 +8,13 @@ from __future__ import annotations
 import copy
 from typing import Any, Final
 
-from sibyl_operator.api.document_checks import DATABASE_URL, REDIS_URL, infrastructure_key, written_caching
+from sibyl_operator.api.document_checks import (
+    DATABASE_URL,
+    REDIS_URL,
+    infrastructure_key,
+    replica_variables,
+    written_caching,
+)
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.yaml_text import dump
 from sibyl_runtime.workspace import effective_hash
@@ -18,10 +24,10 @@ REDIS_REFERENCE: Final = f"${{{REDIS_URL}}}"
 
 
 def effective_document(resource: WorkspaceResource) -> dict[str, Any]:
-    """The user's document with the database in its default vector store, and the cache among its caches."""
+    """The user's document, with the database in its default vector store and the cache among its caches."""
     document = copy.deepcopy(dict(resource.raw_document))
     _give_database(document, resource)
-    if resource.spec.cache.provider == "External":
+    if resource.spec.cache.provider != "None":
         _give_cache(document, resource)
     return document
 
@@ -42,9 +48,14 @@ def document_text(resource: WorkspaceResource) -> str:
 
 def _give_database(document: dict[str, Any], resource: WorkspaceResource) -> None:
     name, store = resource.document.default_vector_store
+    replicas = [{"dsn": f"${{{variable}}}"} for variable in replica_variables(resource.spec)]
+    if store.dsn is not None and not replicas:
+        return
+    written = _section(_section(_section(document, "providers"), "vector_store"), name)
     if store.dsn is None:
-        stores = _section(_section(document, "providers"), "vector_store")
-        _section(stores, name)["dsn"] = DATABASE_REFERENCE
+        written["dsn"] = DATABASE_REFERENCE
+    if replicas:
+        written["replicas"] = replicas
 
 
 def _give_cache(document: dict[str, Any], resource: WorkspaceResource) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from sibyl_operator import __version__
 from sibyl_operator.api import group
+from sibyl_operator.api.labels import LONGEST_STATEFUL_SET
 from sibyl_operator.api.labels import child_name as child_name
 from sibyl_operator.api.labels import label_value as label_value
 
@@ -28,8 +29,6 @@ PROGRAMS: Final[Mapping[str, str]] = {
     DATABASE_REPLICA: "postgresql",
     CACHE: "redis",
 }
-# A StatefulSet labels its pods with its own name and a hash of eleven characters, and a label holds 63.
-LONGEST_STATEFUL_SET: Final = 52
 
 
 @dataclass(frozen=True)

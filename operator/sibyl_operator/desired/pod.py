@@ -6,13 +6,15 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sibyl_operator.api.document_checks import DATABASE_URL, REDIS_URL
 from sibyl_operator.api.models import EnvironmentVariable, Resources, RuntimeSpec
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.desired.cache.environment import cache_environment
 from sibyl_operator.desired.config_map import DOCUMENT_KEY
+from sibyl_operator.desired.database.environment import database_environment
 from sibyl_operator.desired.document import config_hash
 from sibyl_operator.desired.names import CONFIG_HASH, SECRETS_HASH, Names
 from sibyl_operator.desired.secrets import secrets_hash
+from sibyl_operator.desired.variables import from_secret
 from sibyl_operator.observed import SecretFacts
 
 CONTAINER: Final = "runtime"
@@ -55,7 +57,7 @@ def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
     added = resource.spec.runtime.pod_template
     spec: dict[str, Any] = {
         "automountServiceAccountToken": False,
-        "containers": [_container(resource)],
+        "containers": [_container(resource, names)],
         "enableServiceLinks": False,
         "securityContext": {
             "fsGroup": USER,
@@ -83,14 +85,14 @@ def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
     return spec
 
 
-def _container(resource: WorkspaceResource) -> dict[str, Any]:
+def _container(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
     runtime = resource.spec.runtime
     return {
         "name": CONTAINER,
         "image": runtime.image or resource.images.runtime,
         "imagePullPolicy": runtime.image_pull_policy,
         "command": ["sibyl", "serve", "--file", f"{CONFIG_DIRECTORY}/{DOCUMENT_KEY}"],
-        "env": _environment(resource, runtime),
+        "env": _environment(resource, names, runtime),
         "ports": [
             {"name": "http", "containerPort": resource.document.mcp.port, "protocol": "TCP"},
             {"name": "metrics", "containerPort": resource.document.observability.metrics.port, "protocol": "TCP"},
@@ -117,24 +119,17 @@ def _container(resource: WorkspaceResource) -> dict[str, Any]:
     }
 
 
-def _environment(resource: WorkspaceResource, runtime: RuntimeSpec) -> list[dict[str, Any]]:
+def _environment(resource: WorkspaceResource, names: Names, runtime: RuntimeSpec) -> list[dict[str, Any]]:
     """The user's variables, the directories that libraries may write to, and the credentials of the spec."""
-    spec = resource.spec
     variables = [_variable(variable) for variable in runtime.env]
     taken = {variable.name for variable in runtime.env}
     variables += [{"name": name, "value": path} for name, path in WRITABLE_DIRECTORIES.items() if name not in taken]
-    if spec.database.external is not None:
-        reference = spec.database.external.secret_ref
-        variables.append(_from_secret(DATABASE_URL, reference.name, reference.key))
-    if spec.cache.external is not None:
-        location = spec.cache.external.secret_ref
-        variables.append(_from_secret(REDIS_URL, location.name, location.key))
-    return variables
+    return [*variables, *database_environment(resource, names), *cache_environment(resource, names)]
 
 
 def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
     if variable.secret_key_ref is not None:
-        return _from_secret(variable.name, variable.secret_key_ref.name, variable.secret_key_ref.key)
+        return from_secret(variable.name, variable.secret_key_ref.name, variable.secret_key_ref.key)
     if variable.config_map_key_ref is not None:
         reference = variable.config_map_key_ref
         return {
@@ -142,10 +137,6 @@ def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
             "valueFrom": {"configMapKeyRef": {"name": reference.name, "key": reference.key}},
         }
     return {"name": variable.name, "value": variable.value or ""}
-
-
-def _from_secret(name: str, secret: str, key: str) -> dict[str, Any]:
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:

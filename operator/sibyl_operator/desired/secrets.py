@@ -1,10 +1,10 @@
-"""Which Secrets the runtime depends on, and one digest of all of them, so that a new password reaches the pods."""
+"""Which Secrets a workspace depends on, and digests of them, so that a new password reaches the pods that read it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.desired.credentials import generated_secrets
@@ -23,8 +23,14 @@ def referenced_secrets(resource: WorkspaceResource) -> dict[str, frozenset[str]]
 
 
 def secrets_hash(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> str:
-    """A versioned digest that moves when a Secret that the pods read appears, changes or goes."""
-    digests = {name: _digest(secrets.get(name)) for name in referenced_secrets(resource)}
+    """A versioned digest that moves when a Secret that the runtime reads appears, changes or goes."""
+    names = Names(namespace=resource.namespace, workspace=resource.name, uid=resource.uid)
+    return digest_of(referenced_secrets(resource).keys() - {names.replication_credentials}, secrets)
+
+
+def digest_of(names: Iterable[str], secrets: Mapping[str, SecretFacts]) -> str:
+    """A versioned digest of the Secrets of these names that moves when one of them appears, changes or goes."""
+    digests = {name: _digest(secrets.get(name)) for name in names}
     text = json.dumps(digests, sort_keys=True, separators=(",", ":"))
     return f"v1-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
 

@@ -13,10 +13,11 @@ from typing import Any, Self
 import aiohttp
 
 from sibyl_operator.database.probe import probe_database
+from sibyl_operator.database.slots import tend_slots
 from sibyl_operator.kpi.targets import PodTotals, Targets
 from sibyl_operator.kpi.window import KpiWindow, Scrape
 from sibyl_operator.observe.pods import Answers, ask_pod, pod_facts
-from sibyl_operator.observed import DatabaseFacts, KpiFacts, PodFacts
+from sibyl_operator.observed import DatabaseFacts, KpiFacts, PodFacts, ReplicationFacts
 from sibyl_runtime.workspace import Kpi
 
 Manifest = Mapping[str, Any]
@@ -81,6 +82,10 @@ class Observer:
         facts = await probe_database(dsn, timeout=self.database_timeout)
         memory.database = (now, digest, facts)
         return facts
+
+    async def replication(self, dsn: str, wanted: int, *, drop: bool) -> ReplicationFacts:
+        """What the primary keeps for its read replicas; `drop` lets it keep nothing for those that are not wanted."""
+        return await tend_slots(dsn, wanted, drop=drop, timeout=self.database_timeout)
 
     async def pods(self, namespace: str, name: str, pods: Sequence[Manifest]) -> tuple[PodFacts, ...]:
         """Ask every pod of the workspace at once, and remember what it counted."""

@@ -59,7 +59,7 @@ def _reason(error: Exception) -> str:
 def pod_facts(pod: Manifest, answers: Answers) -> PodFacts:
     """Join both views of one pod."""
     status = pod.get("status", {})
-    container: Mapping[str, Any] = next(iter(status.get("containerStatuses", [])), {})
+    container = _first_unfinished(status)
     waiting = container.get("state", {}).get("waiting") or {}
     scheduled = _condition(status, "PodScheduled")
     unscheduled = scheduled if scheduled.get("status") == "False" else {}
@@ -79,10 +79,22 @@ def pod_facts(pod: Manifest, answers: Answers) -> PodFacts:
     )
 
 
+def _first_unfinished(status: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The container that the pod is at: an init container until it has done its work, then the first of the others."""
+    for container in status.get("initContainerStatuses", []):
+        ended: Mapping[str, Any] | None = container.get("state", {}).get("terminated")
+        if (ended is None or ended.get("exitCode") != 0) and not container.get("started"):
+            return dict(container)
+    return next(iter(status.get("containerStatuses", [])), {})
+
+
 def _last_line(container: Mapping[str, Any]) -> str | None:
-    """The last line of what the container wrote before it ended: a runtime that cannot start says why in one line."""
+    """The last line of what the container wrote before it ended: a program that cannot start says why in one line."""
     terminated = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated") or {}
     lines = [line.strip() for line in str(terminated.get("message") or "").splitlines() if line.strip()]
+    if terminated.get("reason") == "OOMKilled":
+        # Its own last line knows nothing of it.
+        return "it was killed because it needed more memory than its limit"
     return lines[-1][:LONGEST_WORDS] if lines else None
 
 

@@ -29,6 +29,8 @@ APPLIED_HASH = f"{GROUP}/applied-hash"
 CHILD_KINDS = (
     "ServiceAccount",
     "ConfigMap",
+    "NetworkPolicy",
+    "StatefulSet",
     "Deployment",
     "Service",
     "HorizontalPodAutoscaler",

@@ -26,11 +26,24 @@ KEY_DEFAULTS = {"protocol": "TCP"}
 QUANTITIES = frozenset({"limits", "requests"})
 QUANTITY_FIELDS = frozenset({"averageValue", "sizeLimit"})
 # An empty value of these says something; any other empty map or list says nothing, and the server drops it.
-MEANINGFUL_WHEN_EMPTY = frozenset({"emptyDir", "podSelector"})
+MEANINGFUL_WHEN_EMPTY = frozenset({"emptyDir", "namespaceSelector", "podSelector"})
 # Fields without a pointer in the API's types: the server drops their zero value.
 DROPPED_WHEN_ZERO = frozenset(
-    {"hostIPC", "hostNetwork", "hostPID", "initialDelaySeconds", "minReadySeconds", "readOnly", "value"}
+    {
+        "hostIPC",
+        "hostNetwork",
+        "hostPID",
+        "initialDelaySeconds",
+        "minReadySeconds",
+        "publishNotReadyAddresses",
+        "readOnly",
+        "value",
+    }
 )
+# A NetworkPolicy's lists are replaced whole, also its `ports`: what somebody added to them would otherwise stay.
+ATOMIC = ("spec.egress", "spec.ingress")
+# A variable refers to those before it.
+ORDERED = frozenset({"env"})
 IDENTITY = ("apiVersion", "kind")
 
 
@@ -68,15 +81,22 @@ def _of_value(wanted: Any, found: Any, name: str, path: str) -> str | None:
 
 
 def _of_list(wanted: Sequence[Any], found: Sequence[Any], name: str, path: str) -> str | None:
-    keys = MERGE_KEYS.get(name)
+    keys = None if path.startswith(ATOMIC) else MERGE_KEYS.get(name)
     if keys is None or not all(isinstance(item, Mapping) for item in (*wanted, *found)):
         if len(wanted) != len(found):
             return path
         pairs = [(f"{path}[{n}]", *pair) for n, pair in enumerate(zip(wanted, found, strict=True))]
     else:
         by_key = {_merge_key(item, keys): item for item in found}
+        if name in ORDERED and not _in_order([_merge_key(item, keys) for item in wanted], list(by_key)):
+            return path
         pairs = [(f"{path}[{n}]", item, by_key.get(_merge_key(item, keys))) for n, item in enumerate(wanted)]
     return next((at for where, a, b in pairs if (at := _of_value(a, b, "", where)) is not None), None)
+
+
+def _in_order(wanted: Sequence[tuple[Any, ...]], found: Sequence[tuple[Any, ...]]) -> bool:
+    """Whether those that both have come in the same order in both."""
+    return [key for key in wanted if key in found] == [key for key in found if key in wanted]
 
 
 def _merge_key(item: Mapping[str, Any], keys: tuple[str, ...]) -> tuple[Any, ...]:

@@ -20,7 +20,7 @@ from sibyl_operator.desired import config_hash, desired, names_of
 from sibyl_operator.desired.names import COMPONENT_LABEL, RUNTIME
 from sibyl_operator.kube import KubeApi, Manifest
 from sibyl_operator.observe.pods import Answers, pod_facts
-from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts
+from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts, ReplicationFacts
 from sibyl_operator.reconcile.cache import ChildCache
 from sibyl_operator.reconcile.children import Children, Written
 from sibyl_operator.reconcile.clock import Clock, SystemClock
@@ -39,6 +39,10 @@ class Observer(Protocol):
 
     async def database(self, namespace: str, name: str, dsn: str) -> DatabaseFacts:
         """What the database is; never raises for one that fails."""
+        ...
+
+    async def replication(self, dsn: str, wanted: int, *, drop: bool) -> ReplicationFacts:
+        """What a primary keeps for its read replicas, less what it need not; never raises for one that fails."""
         ...
 
     async def pods(self, namespace: str, name: str, pods: Sequence[Mapping[str, Any]]) -> tuple[PodFacts, ...]:
@@ -122,6 +126,7 @@ class Reconciler:
             self._database(key, secrets.dsn), self._observer.pods(*key, pods.get(RUNTIME, ()))
         )
         children = self._cache.children(key)
+        replication = await self._replication(resource, secrets.replication_dsn, database)
         return Observed(
             resource=resource,
             secrets=secrets.facts,
@@ -136,6 +141,7 @@ class Reconciler:
                 if component != RUNTIME
             },
             kpis=self._observer.kpis(*key, resource.document.kpis),
+            replication=replication,
             config_hash=config_hash(resource),
         )
 
@@ -148,6 +154,14 @@ class Reconciler:
 
     async def _database(self, key: Key, dsn: str | None) -> DatabaseFacts | None:
         return None if dsn is None else await self._observer.database(*key, dsn)
+
+    async def _replication(
+        self, resource: WorkspaceResource, dsn: str | None, database: DatabaseFacts | None
+    ) -> ReplicationFacts | None:
+        if dsn is None or database is None or not database.reachable:
+            return None
+        wanted, suspended = resource.spec.database.read_replicas or 0, resource.spec.suspend
+        return await self._observer.replication(dsn, wanted, drop=not suspended)
 
     def _outcome(self, written: Written, found: Sequence[Mapping[str, Any]], now: datetime) -> Outcome:
         held = {condition["type"]: condition for condition in found}

@@ -17,6 +17,7 @@ _STATUS_BITS: Mapping[str, tuple[str, ...]] = {
         "updatedReplicas",
     ),
     "HorizontalPodAutoscaler": ("currentReplicas", "desiredReplicas"),
+    "StatefulSet": ("observedGeneration", "readyReplicas", "replicas", "updatedReplicas"),
 }
 _NOT_INTENT = frozenset({"apiVersion", "kind", "metadata", "status"})
 _METADATA = ("annotations", "deletionTimestamp", "labels", "ownerReferences", "uid")

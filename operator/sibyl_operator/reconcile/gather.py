@@ -1,7 +1,7 @@
 """Reads the Secrets that a workspace depends on, by name, and makes those that the operator owes it.
 
-They are never listed, never watched and never kept. Only existence, key names and a digest leave this module, and the
-DSN, which goes to the database probe alone.
+They are never listed, never watched and never kept. Only existence, key names, a digest and the hosts of addresses
+leave this module, and the DSN, which goes to the database probe alone.
 """
 
 from __future__ import annotations
@@ -19,12 +19,14 @@ from sibyl_operator.desired.credentials import (
     DATABASE_NAME,
     DATABASE_ROLE,
     PASSWORD_KEY,
+    REPLICATION_ROLE,
     GeneratedSecret,
     generated_secrets,
     secret,
 )
 from sibyl_operator.kube import AlreadyExists, Forbidden, KubeApi, Manifest
 from sibyl_operator.observed import ApplyError, Conflict, SecretFacts
+from sibyl_operator.reconcile.addresses import endpoints
 from sibyl_operator.reconcile.ownership import owned_by, refusal
 
 if TYPE_CHECKING:
@@ -35,10 +37,11 @@ PASSWORD_BYTES: Final = 24
 
 @dataclass(frozen=True)
 class Secrets:
-    """What was found; `dsn` is kept out of every representation."""
+    """What was found; both DSN are kept out of every representation."""
 
     facts: Mapping[str, SecretFacts]
     dsn: str | None = field(default=None, repr=False)
+    replication_dsn: str | None = field(default=None, repr=False)
     errors: tuple[ApplyError, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
 
@@ -61,7 +64,7 @@ async def read_secrets(api: KubeApi, resource: WorkspaceResource) -> Secrets:
         if held is not None and name in made and not owned_by(held, resource.uid):
             conflicts.append(Conflict("Secret", name, refusal(held)))
     facts = {name: secret_facts(name, held, needed[name]) for name, held in found.items()}
-    return Secrets(facts, _dsn(resource, found), tuple(errors), tuple(conflicts))
+    return Secrets(facts, _dsn(resource, found), _replication_dsn(resource, found), tuple(errors), tuple(conflicts))
 
 
 async def _read(api: KubeApi, resource: WorkspaceResource, name: str, made: GeneratedSecret | None) -> Manifest | None:
@@ -84,7 +87,14 @@ def secret_facts(name: str, secret: Manifest | None, needed: frozenset[str]) -> 
     for key in sorted(needed & data.keys()):
         for part in (secret["metadata"]["namespace"], name, key, data[key]):
             sha256.update(f"{len(part)}:{part}".encode())
-    return SecretFacts(name, exists=True, keys=frozenset(data), digest=sha256.hexdigest())
+    places = {key: endpoints(_decoded(secret, key) or "") for key in sorted(needed) if key in data}
+    return SecretFacts(
+        name,
+        exists=True,
+        keys=frozenset(data),
+        digest=sha256.hexdigest(),
+        endpoints={key: found for key, found in places.items() if found},
+    )
 
 
 def _dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> str | None:
@@ -92,12 +102,25 @@ def _dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> s
     external = resource.spec.database.external
     if external is not None:
         return _decoded(found.get(external.secret_ref.name), external.secret_ref.key)
+    return _own_dsn(resource, found, names_of(resource).database_credentials, DATABASE_ROLE, DATABASE_NAME)
+
+
+def _replication_dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> str | None:
+    """Where the operator's own server is asked for its read replicas; None for another server."""
+    if resource.spec.database.provider != "Builtin":
+        return None
+    return _own_dsn(resource, found, names_of(resource).replication_credentials, REPLICATION_ROLE, "postgres")
+
+
+def _own_dsn(
+    resource: WorkspaceResource, found: Mapping[str, Manifest | None], secret_name: str, role: str, database: str
+) -> str | None:
     names = names_of(resource)
-    password = _decoded(found.get(names.database_credentials), PASSWORD_KEY)
+    password = _decoded(found.get(secret_name), PASSWORD_KEY)
     if password is None:
         return None
     host = names.host(names.database_read_write)
-    return f"postgresql://{DATABASE_ROLE}:{quote(password, safe='')}@{host}:5432/{DATABASE_NAME}"
+    return f"postgresql://{role}:{quote(password, safe='')}@{host}:5432/{database}"
 
 
 def _decoded(secret: Manifest | None, key: str) -> str | None:

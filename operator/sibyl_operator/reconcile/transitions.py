@@ -9,7 +9,18 @@ from typing import Any, Final
 ABNORMAL_WHEN_TRUE: Final = frozenset({"Stalled"})
 # What every start and every rollout passes through: worth knowing, no reason to worry.
 IN_PROGRESS: Final = frozenset(
-    {"DeploymentMissing", "OldConfiguration", "PodsNotAnswering", "ReplicasUnavailable", "RolloutInProgress"}
+    {
+        "CacheMissing",
+        "CacheStarting",
+        "DatabaseMissing",
+        "DatabaseStarting",
+        "DeploymentMissing",
+        "OldConfiguration",
+        "PodsNotAnswering",
+        "ReplicaStarting",
+        "ReplicasUnavailable",
+        "RolloutInProgress",
+    }
 )
 WITHOUT_EVENTS: Final = frozenset({"Reconciling"})
 QUIET_SECONDS: Final = 300.0

@@ -66,6 +66,10 @@ class MeteredVectorStore:
         """See VectorStore. Not counted: a probe is no use of the store."""
         await self._inner.check()
 
+    def remarks(self) -> Mapping[str, Any]:
+        """See VectorStore."""
+        return self._inner.remarks()
+
     async def close(self) -> None:
         """See VectorStore."""
         await self._inner.close()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import time
 from typing import Any
 
 import orjson
@@ -16,10 +19,13 @@ from sibyl_runtime.errors import StartupError
 from sibyl_runtime.store.failures import Endpoint, cause
 from sibyl_runtime.workspace import VectorStoreProvider
 
+logger = logging.getLogger(__name__)
+
 Connection = AsyncConnection[tuple[Any, ...]]
 
 # Far beyond what a good filter needs; a filter that matches nothing would otherwise walk the whole graph.
 MAX_SCAN_TUPLES = 20_000
+_PAUSE = 0.5
 _CONNECT_DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
     "application_name": "sibyl",
@@ -45,6 +51,19 @@ async def connect(dsn: str, endpoint: Endpoint) -> Connection:
             f"cannot connect to {endpoint}: {cause(error)}; check `providers.vector_store.<name>.dsn` and that the "
             "database is up"
         ) from error
+
+
+async def await_server(dsn: str, endpoint: Endpoint, wait: float) -> Connection:
+    """`connect`, tried again for `wait` seconds: a server that was made together with this process needs longer."""
+    deadline = time.monotonic() + wait
+    while True:
+        try:
+            return await connect(dsn, endpoint)
+        except StartupError as error:
+            if time.monotonic() + _PAUSE > deadline:
+                raise
+            logger.info("waiting for the database: %s", error.message)
+        await asyncio.sleep(_PAUSE)
 
 
 async def configure(connection: Connection, provider: VectorStoreProvider) -> None:

@@ -5,7 +5,9 @@ No message holds a DSN. libpq quotes a malformed DSN in full, password included,
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
@@ -76,12 +78,28 @@ def translate(error: psycopg.Error, endpoint: Endpoint, *, stage: str) -> SibylE
             details=details,
             retry_after=RETRY_AFTER,
         )
+    if isinstance(error, psycopg.errors.DiskFull):
+        return DatabaseUnavailable(
+            f"the volume of {endpoint} is full, {stage} failed: {cause(error)}; enlarge the volume, or remove what is "
+            "no longer needed",
+            details={**details, "sqlstate": error.sqlstate},
+            retry_after=RETRY_AFTER,
+        )
     transient = isinstance(error, psycopg.OperationalError)
     return DatabaseUnavailable(
         f"{endpoint} refuses {stage}: {cause(error)} (SQLSTATE {error.sqlstate})",
         details={**details, "sqlstate": error.sqlstate},
         retry_after=RETRY_AFTER if transient else None,
     )
+
+
+@contextlib.contextmanager
+def translated(endpoint: Endpoint, stage: str) -> Iterator[None]:
+    """Around work on a connection outside the pool: what fails is the caller's error."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error, endpoint, stage=stage) from error
 
 
 def cause(error: BaseException) -> str:

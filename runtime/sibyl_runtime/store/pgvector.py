@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psycopg
 from pgvector import HalfVector
 from psycopg import sql
 
@@ -15,16 +14,18 @@ from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, Overload
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store import index, ingest, schema
 from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
-from sibyl_runtime.store.connection import Connection, connect
+from sibyl_runtime.store.connection import Connection, await_server, connect
 from sibyl_runtime.store.embedded import EmbeddedPostgres
-from sibyl_runtime.store.failures import ADVICE, endpoint_of, translate
+from sibyl_runtime.store.failures import ADVICE, endpoint_of, translated
 from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.index import IndexState
 from sibyl_runtime.store.pool import Database, T, Work, open_database
 from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, Hit, IdRange, StoreCounts
-from sibyl_runtime.store.routing import SearchSettings, hits
+from sibyl_runtime.store.replicas import ReadReplicas, Replica
+from sibyl_runtime.store.routing import Row, SearchSettings, hits
 from sibyl_runtime.store.search import Query, Search
 from sibyl_runtime.store.supervision import Supervision
+from sibyl_runtime.store.writes import Writes
 from sibyl_runtime.workspace import VectorStoreProvider
 
 _CHECK_TIMEOUT = 2.0
@@ -40,12 +41,19 @@ class PgVectorStore:
         collection: Collection,
         provider: VectorStoreProvider,
         embedded: Supervision | None,
+        replicas: Sequence[Replica] = (),
     ) -> None:
         self._dsn = dsn
         self._database = database
         self._collection = collection
         self._provider = provider
         self._embedded = embedded
+        self._writes = Writes()
+        self._replicas = (
+            ReadReplicas(database, replicas, strategy=provider.read_strategy, read_version=self._read_version)
+            if replicas
+            else None
+        )
         self._search = Search(collection, SearchSettings(provider.index_type, provider.hnsw_ef_search, provider.probes))
 
     @property
@@ -97,8 +105,7 @@ class PgVectorStore:
         async def work(connection: Connection) -> int:
             return await ingest.replace(connection, self._collection, prepared)
 
-        written = await self._database.run(work, stage="storing documents")
-        self._search.forget_state()
+        written = await self._write(work, "storing documents")
         return written
 
     async def remove_missing(self, source: str, present: Sequence[str], within: IdRange = EVERY_ID) -> int:
@@ -107,8 +114,7 @@ class PgVectorStore:
         async def work(connection: Connection) -> int:
             return await ingest.remove_missing(connection, self._collection, source, present, within)
 
-        removed = await self._database.run(work, stage="removing documents")
-        self._search.forget_state()
+        removed = await self._write(work, "removing documents")
         return removed
 
     async def sources(self) -> dict[str, int]:
@@ -139,9 +145,14 @@ class PgVectorStore:
         """
         query = Query(self._half(vector), encode_filters(filters), top_k)
         limit = self._provider.timeout if timeout is None else min(timeout, self._provider.timeout)
-        rows = await self._database.run(
-            lambda connection: self._search.run(connection, query), stage="search", timeout=limit, repeatable=True
-        )
+
+        async def work(connection: Connection) -> list[Row]:
+            return await self._search.run(connection, query)
+
+        if self._replicas is None:
+            rows = await self._database.run(work, stage="search", timeout=limit, repeatable=True)
+        else:
+            rows = await self._replicas.run(work, stage="search", timeout=limit)
         return hits(rows, self._collection, threshold)
 
     async def ensure_index(self) -> None:
@@ -155,10 +166,9 @@ class PgVectorStore:
         except StartupError as error:
             raise DatabaseUnavailable(error.message, retry_after=1) from error
         try:
-            await index.prepare_session(connection)
-            await index.ensure(connection, self._collection, self._provider)
-        except psycopg.Error as error:
-            raise translate(error, endpoint, stage="building the index") from error
+            with self._writes.watched(), translated(endpoint, "building the index"):
+                await index.prepare_session(connection)
+                await index.ensure(connection, self._collection, self._provider)
         finally:
             await connection.close()
         self._search.forget_state()
@@ -178,7 +188,13 @@ class PgVectorStore:
 
     async def counts(self) -> StoreCounts:
         """Rows and version now: one row of the registry, kept in the transactions that change them."""
-        return await self._read(self._read_counts, "reading counts")
+        counts = await self._read(self._read_counts, "reading counts")
+        self._saw(counts.corpus_version)
+        return counts
+
+    def remarks(self) -> dict[str, Any]:
+        """The last write that was refused, while none has succeeded since; and the read replicas, if there are any."""
+        return {**self._writes.remarks(), **({} if self._replicas is None else {"replicas": self._replicas.states()})}
 
     async def check(self) -> None:
         """Cheap proof that the store answers, or DatabaseUnavailable within 2 s.
@@ -198,13 +214,42 @@ class PgVectorStore:
 
     def stats(self) -> dict[str, int]:
         """Figures for metrics: psycopg_pool's (pool_size, pool_available, requests_waiting, ...) and the searches'."""
-        return {**self._database.stats(), **self._search.stats()}
+        replicas = {} if self._replicas is None else self._replicas.stats()
+        return {**self._database.stats(), **self._search.stats(), **replicas}
 
     async def close(self) -> None:
-        """Close the pool, and the embedded server if there is one."""
+        """Close the pools, and the embedded server if there is one."""
+        if self._replicas is not None:
+            await self._replicas.close()
         await self._database.close()
         if self._embedded is not None:
             await self._embedded.close()
+
+    async def open_replicas(self) -> None:
+        """Start to use the read replicas; one that is away is used once it is there."""
+        if self._replicas is not None:
+            await self._replicas.open()
+
+    async def _write(self, work: Work[int], stage: str) -> int:
+        async def watched(connection: Connection) -> int:
+            changed = await work(connection)
+            if self._replicas is not None:
+                # Whoever has stored something must find it: replicas that have not received it are passed over.
+                self._saw(await self._read_version(connection))
+            return changed
+
+        with self._writes.watched():
+            changed = await self._database.run(watched, stage=stage)
+        self._search.forget_state()
+        return changed
+
+    def _saw(self, version: int) -> None:
+        self._writes.saw(version)
+        if self._replicas is not None:
+            self._replicas.saw(version)
+
+    async def _read_version(self, connection: Connection) -> int:
+        return (await self._read_counts(connection)).corpus_version
 
     async def _read_counts(self, connection: Connection) -> StoreCounts:
         cursor = await connection.execute(
@@ -227,10 +272,11 @@ class PgVectorStore:
 
 
 async def open_store(
-    provider: VectorStoreProvider, *, dimension: int, tag: str, embedded_directory: Path | None
+    provider: VectorStoreProvider, *, dimension: int, tag: str, embedded_directory: Path | None, wait: float = 0.0
 ) -> PgVectorStore:
     """Open the collection that `provider` names, for vectors of `dimension` made by the embedder `tag`.
 
+    A database that is not there yet is waited for, `wait` seconds at most.
     Without `provider.dsn`, an embedded PostgreSQL runs in `embedded_directory` until the store is closed.
     Raises StartupError: database unreachable, pgvector missing or too old, another dimension or embedder.
     """
@@ -239,9 +285,10 @@ async def open_store(
             f"`providers.vector_store.<name>.dimension` is {provider.dimension}, and the embedding model `{tag}` makes "
             f"dimension {dimension}: correct it or remove it"
         )
+    _check_replicas(provider)
     collection = Collection(provider.collection_name, dimension, tag, DISTANCE_METRICS[provider.distance_metric])
     if provider.dsn is not None:
-        return await _open(provider.dsn, provider, collection, None)
+        return await _open(provider.dsn, provider, collection, None, wait)
     if embedded_directory is None:
         raise StartupError("no database: set `providers.vector_store.<name>.dsn`, for example ${DATABASE_URL}")
     embedded = Supervision(EmbeddedPostgres(embedded_directory))
@@ -252,13 +299,32 @@ async def open_store(
         raise
 
 
+def _check_replicas(provider: VectorStoreProvider) -> None:
+    field = "`providers.vector_store.<name>"
+    if provider.replicas and provider.dsn is None:
+        raise StartupError(f"{field}.replicas` are replicas of a database that is not named: set {field}.dsn`")
+    if "read_strategy" in provider.model_fields_set and not provider.replicas:
+        raise StartupError(f"{field}.read_strategy` has no effect without read replicas: set {field}.replicas`")
+
+
 async def _open(
-    dsn: str, provider: VectorStoreProvider, collection: Collection, embedded: Supervision | None
+    dsn: str,
+    provider: VectorStoreProvider,
+    collection: Collection,
+    embedded: Supervision | None,
+    wait: float = 0.0,
 ) -> PgVectorStore:
     endpoint = endpoint_of(dsn)
-    connection = await connect(dsn, endpoint)
+    connection = await await_server(dsn, endpoint, wait)
     try:
         await schema.prepare(connection, collection, endpoint, embedded=embedded is not None)
     finally:
         await connection.close()
-    return PgVectorStore(dsn, await open_database(dsn, provider), collection, provider, embedded)
+    replicas = [Replica(Database(replica.dsn, provider)) for replica in provider.replicas]
+    store = PgVectorStore(dsn, await open_database(dsn, provider), collection, provider, embedded, replicas)
+    try:
+        await store.open_replicas()
+    except BaseException:
+        await store.close()
+        raise
+    return store

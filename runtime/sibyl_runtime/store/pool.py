@@ -61,8 +61,19 @@ class Database:
         """Where the pool connects to."""
         return self._endpoint
 
-    async def open(self) -> None:
-        """Wait for `pool_size` connections. Raises StartupError when they cannot be had."""
+    @property
+    def in_use(self) -> int:
+        """Connections at work now."""
+        return self._in_use
+
+    async def open(self, *, wait: bool = True) -> None:
+        """Wait for `pool_size` connections. Raises StartupError when they cannot be had.
+
+        Without `wait` they are made as soon as the server is there.
+        """
+        if not wait:
+            await self._pool.open(wait=False)
+            return
         try:
             await self._pool.open(wait=True, timeout=_OPEN_TIMEOUT)
         except PoolTimeout as error:

@@ -112,5 +112,8 @@ class VectorStore(Protocol):
     async def check(self) -> None:
         """Cheap proof that the store answers."""
 
+    def remarks(self) -> Mapping[str, Any]:
+        """What is known without asking: `last_failed_write`, while none has succeeded since, and `replicas`."""
+
     async def close(self) -> None:
         """Close the pool."""

@@ -20,6 +20,9 @@ from sibyl_runtime.workspace.text import CollectionName, Name, Text, refers_to_e
 _EXTRACTIVE_FIELDS = frozenset({"kind", "model", "max_tokens"})
 _HNSW_FIELDS = ("hnsw_m", "hnsw_ef_construction", "hnsw_ef_search")
 _IVFFLAT_FIELDS = ("lists", "probes")
+ReadStrategy = Literal["round_robin", "random", "least_loaded"]
+
+_REPLICA_FIELDS = ("replicas", "read_strategy")
 _PGVECTOR_INDEXES = ("auto", "hnsw", "ivfflat", "none")
 
 
@@ -113,6 +116,17 @@ class HnswConfig(StrictModel):
     ef_construct: int | None = Field(None, ge=4, description="Candidates considered while building.")
 
 
+class ReplicaProvider(StrictModel):
+    """A read replica of the store that it stands in."""
+
+    dsn: Text = Field(description="postgresql://... of the replica, or a reference.")
+
+    @model_validator(mode="after")
+    def _dsn_is_postgresql(self) -> Self:
+        _check_dsn(self.dsn)
+        return self
+
+
 class VectorStoreProvider(StrictModel):
     """One vector store. Without `dsn`, the runtime starts an embedded PostgreSQL of its own."""
 
@@ -136,6 +150,12 @@ class VectorStoreProvider(StrictModel):
     lists: int | None = Field(None, ge=1, le=32_768, description="Cells of an ivfflat index; none: from the row count.")
     probes: int | None = Field(None, ge=1, le=32_768, description="Cells that a search of ivfflat visits.")
     timeout: float = Field(30.0, gt=0, le=3600, description="Longest statement, in seconds.")
+    replicas: list[ReplicaProvider] = Field(
+        [], max_length=16, description="Read replicas of dsn that searches go to; each has a pool of its own."
+    )
+    read_strategy: ReadStrategy = Field(
+        "round_robin", description="How a search chooses among the replicas that are there."
+    )
     nprobe: int | None = planned("Cells that a search of a FAISS index visits.")
     metric: str | None = planned("Distance of a FAISS index.")
     index_path: str | None = planned("File of a FAISS index.")
@@ -165,7 +185,8 @@ class VectorStoreProvider(StrictModel):
                 f"must be at least 2 x hnsw_m = {2 * self.hnsw_m}, found {self.hnsw_ef_construction}",
             )
         self._index_fields_have_effect()
-        self._dsn_is_postgresql()
+        if self.dsn is not None:
+            _check_dsn(self.dsn)
         return self
 
     def _index_fields_have_effect(self) -> None:
@@ -174,33 +195,51 @@ class VectorStoreProvider(StrictModel):
             if name in self.model_fields_set:
                 fail_field(name, f"has no effect with index_type {self.index_type}; remove it")
 
-    def _dsn_is_postgresql(self) -> None:
-        if self.dsn is None or refers_to_environment(self.dsn):
-            return
-        if not self.dsn.startswith(("postgresql://", "postgres://")) and "=" not in self.dsn:
-            fail_field("dsn", "must start with postgresql:// (what it holds is not shown here)")
+
+def _check_dsn(dsn: str) -> None:
+    if refers_to_environment(dsn) or dsn.startswith(("postgresql://", "postgres://")) or "=" in dsn:
+        return
+    fail_field("dsn", "must start with postgresql:// (what it holds is not shown here)")
 
 
-class ReplicaProvider(StrictModel):
-    """A read replica of the store beside it."""
+DEFAULT_NAMES = ("default", "primary", "main")
+P = TypeVar("P")
 
-    dsn: Text = Field(description="postgresql://... of the replica.")
+
+def default_provider(providers: dict[str, P], otherwise: P) -> tuple[str, P]:
+    """The provider that a step without `provider` uses, and its name; `otherwise` under `default` when there is none.
+
+    The key `default`, `primary` or `main` in this order, else the only one, else the first by name: YAML order does
+    not survive a cluster.
+    """
+    if not providers:
+        return "default", otherwise
+    name = next((name for name in DEFAULT_NAMES if name in providers), min(providers))
+    return name, providers[name]
 
 
 class VectorStores(StrictModel):
-    """The `vector_store` map: named stores, and beside them two keys that are settings of the map itself."""
+    """The `vector_store` map: named stores, and beside them two keys that are settings of the default store."""
 
     named: dict[Name, VectorStoreProvider] = Field({}, description="Stores by name.")
-    replicas: list[ReplicaProvider] | None = planned("Read replicas of the store.")
-    read_strategy: Literal["round_robin", "random", "least_loaded"] | None = planned("How reads choose a replica.")
+    replicas: list[ReplicaProvider] | None = Field(None, max_length=16, description="`replicas` of the default store.")
+    read_strategy: ReadStrategy | None = Field(None, description="`read_strategy` of the default store.")
 
     @model_validator(mode="before")
     @classmethod
     def _split_names_from_settings(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        settings = {key: data[key] for key in ("replicas", "read_strategy") if key in data}
+        settings = {key: data[key] for key in _REPLICA_FIELDS if key in data}
         return {"named": {key: value for key, value in data.items() if key not in settings}, **settings}
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        name, store = default_provider(self.named, VectorStoreProvider())
+        for field in _REPLICA_FIELDS:
+            if getattr(self, field) is not None and field in store.model_fields_set:
+                fail_field(field, f"means the same as {name}.{field}; keep one of them")
+        return self
 
     @classmethod
     def __get_pydantic_json_schema__(cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
@@ -218,8 +257,11 @@ class VectorStores(StrictModel):
 
     @property
     def default(self) -> tuple[str, VectorStoreProvider]:
-        """The store that is used: see `default_provider`."""
-        return default_provider(self.named, VectorStoreProvider())
+        """The store that is used, see `default_provider`, with the settings that stand beside it."""
+        name, store = default_provider(self.named, VectorStoreProvider())
+        beside = {field: getattr(self, field) for field in _REPLICA_FIELDS}
+        given = {field: value for field, value in beside.items() if value is not None}
+        return name, store.model_copy(update=given) if given else store
 
 
 class Providers(StrictModel):
@@ -231,19 +273,3 @@ class Providers(StrictModel):
     document_sources: dict[str, Any] | None = planned("Named places that documents come from.")
     sql: dict[str, Any] | None = planned("SQL databases.")
     mcp: dict[str, Any] | None = planned("Other MCP servers.")
-
-
-DEFAULT_NAMES = ("default", "primary", "main")
-P = TypeVar("P")
-
-
-def default_provider(providers: dict[str, P], otherwise: P) -> tuple[str, P]:
-    """The provider that a step without `provider` uses, and its name; `otherwise` under `default` when there is none.
-
-    The key `default`, `primary` or `main` in this order, else the only one, else the first by name: YAML order does
-    not survive a cluster.
-    """
-    if not providers:
-        return "default", otherwise
-    name = next((name for name in DEFAULT_NAMES if name in providers), min(providers))
-    return name, providers[name]

@@ -34,9 +34,9 @@ def body(**spec: Any) -> dict[str, Any]:
     return made
 
 
-def full_body() -> dict[str, Any]:
-    """The resource of the corpus that has every field."""
-    made: dict[str, Any] = yaml.safe_load((CORPUS / "valid" / "full.yaml").read_text())
+def full_body(file: str = "full.yaml") -> dict[str, Any]:
+    """A resource of the corpus: by default the one that has every field but those of Builtin services."""
+    made: dict[str, Any] = yaml.safe_load((CORPUS / "valid" / file).read_text())
     made["metadata"] |= {"namespace": "team", "uid": "uid-2", "generation": 1}
     return made
 
@@ -75,6 +75,10 @@ def children(of: WorkspaceResource, *, available: int = 2) -> dict[tuple[str, st
             child["metadata"]["generation"] = 7
             child["spec"].setdefault("replicas", 2)
             child["status"] = {"observedGeneration": 7, "availableReplicas": available, "readyReplicas": available}
+        if kind == "StatefulSet":
+            child["metadata"]["generation"] = 3
+            counts = dict.fromkeys(("replicas", "readyReplicas", "updatedReplicas"), child["spec"]["replicas"])
+            child["status"] = {"observedGeneration": 3, **counts}
     return live
 
 

@@ -137,7 +137,7 @@ FINDINGS: list[tuple[Observed, str, str, str, str, str]] = [
             pod("b", CACHED.config_hash, health={"checks": {"cache": {"status": "unhealthy"}}}),
         )),
         "CacheReady", "False", "CacheUnreachable", "Reconciling",
-        "1 of 2 pods do not reach the cache: b; answers are computed anew each time; check the URL in the Secret, and "
+        "1 of 2 pods (b) do not reach the cache; answers are computed anew each time; check the URL in the Secret, and "
         "that the network lets the pods reach it",
     ),
     (

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from pydantic.alias_generators import to_camel
 
 from sibyl_operator.api.crd import COLUMNS, custom_resource_definition, resource_schema
 from sibyl_operator.api.models import SibylWorkspaceSpec
@@ -97,7 +98,9 @@ def test_the_provider_of_the_database_cannot_be_changed() -> None:
 
 
 def test_every_field_of_the_models_is_in_the_schema() -> None:
-    assert set(SCHEMA["properties"]["spec"]["properties"]) == set(SibylWorkspaceSpec.model_fields)
+    assert set(SCHEMA["properties"]["spec"]["properties"]) == {
+        to_camel(name) for name in SibylWorkspaceSpec.model_fields
+    }
 
 
 @pytest.mark.parametrize(("name", "kind", "path", "priority", "description"), COLUMNS)

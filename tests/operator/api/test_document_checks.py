@@ -39,6 +39,27 @@ def caching(**fields: Any) -> dict[str, Any]:
 
 REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
     (
+        "read replicas beside those of the operator",
+        store(replicas=[{"dsn": "${REPLICA_URL:-host=replica}"}]),
+        {"database": {"provider": "Builtin", "readReplicas": 1}},
+        "spec.workspace.providers.vector_store.main.replicas: names read replicas beside a database that the operator "
+        "runs; remove them, and set spec.database.readReplicas",
+    ),
+    (
+        "a choice among no read replicas",
+        store(read_strategy="random"),
+        {"database": {"provider": "Builtin"}},
+        "spec.workspace.providers.vector_store.main.read_strategy: has no effect without read replicas; set "
+        "spec.database.readReplicas, or remove it",
+    ),
+    (
+        "a setting of the store beside the stores",
+        document("providers.vector_store", {"main": {}, "read_strategy": "random"}),
+        {"database": {"provider": "Builtin", "readReplicas": 1}},
+        "spec.workspace.providers.vector_store.read_strategy: stands beside the stores; in a custom resource, write it "
+        "into the store: main.read_strategy",
+    ),
+    (
         "a variable without a source",
         llm(api_key="${OPENAI_API_KEY}"),
         {},
@@ -50,7 +71,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         llm(base_url="http://${REDIS_URL}"),
         {},
         "spec.workspace.providers.llm.primary.base_url: ${REDIS_URL} has no source in this cluster; set "
-        "spec.cache.provider External and spec.cache.external.secretRef",
+        "spec.cache.provider Builtin, or External with spec.cache.external.secretRef",
     ),
     (
         "a literal key",
@@ -101,7 +122,7 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         caching(redis={"url": "${MY_REDIS}"}),
         {"runtime": {"env": [{"name": "MY_REDIS", "value": "redis://r"}]}},
         "spec.workspace.shops.infrastructure.config.caching: caches in Redis, but spec.cache.provider is None; set it "
-        "to External, or cache in memory",
+        "to Builtin or External, or cache in memory",
     ),
     (
         "a cache that is switched off",

@@ -55,8 +55,19 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"runtime": {"replicas": 201}}, ["spec.runtime.replicas: should be less than or equal to 200, found 201"]),
     ({"suspend": 1}, ["spec.suspend: should be true or false, found 1"]),
     (
-        {"database": {"provider": "Builtin"}},
-        ["spec.database.provider: database.provider Builtin is not available in this version; use External"],
+        {"database": {"provider": "CloudNativePG"}},
+        [
+            "spec.database.provider: database.provider CloudNativePG is not available in this version; use External "
+            "or Builtin"
+        ],
+    ),
+    (
+        {"cache": {"provider": "Builtin", "memory": "8Mi"}},
+        ["spec.cache.memory: cache.memory 8Mi is too little for Redis itself; give it 32Mi or more"],
+    ),
+    (
+        {"cache": {"provider": "None", "memory": "1Gi"}},
+        ["spec.cache.memory: cache.memory belongs to provider Builtin; remove it, or set cache.provider Builtin"],
     ),
     (
         {"database": {"provider": "External"}},

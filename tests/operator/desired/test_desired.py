@@ -11,12 +11,13 @@ import pytest
 
 from sibyl_operator.api.conditions import conditions
 from sibyl_operator.api.crd import spec_schema
+from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.api.structure import leaves
 from sibyl_operator.desired import config_hash, desired
 from tests.operator.api.facts import body, full_body, observed, resource, secrets, valid
 
 Path = tuple[str | int, ...]
-FULL = full_body()
+FULL, BUILTIN = full_body(), full_body("full-builtin.yaml")
 
 
 def kinds(**spec: Any) -> list[str]:
@@ -24,10 +25,15 @@ def kinds(**spec: Any) -> list[str]:
 
 
 def child(kind: str, **spec: Any) -> dict[str, Any]:
-    return next(manifest for manifest in desired(resource(**spec), {}) if manifest["kind"] == kind)
+    return of_kind(kind, resource(**spec))
 
 
-PODS_NEED, PODS = ["ServiceAccount", "ConfigMap"], ["Deployment", "Service"]
+def of_kind(kind: str, of: WorkspaceResource) -> dict[str, Any]:
+    """The first child of a kind: the runtime's."""
+    return next(manifest for manifest in desired(of, {}) if manifest["kind"] == kind)
+
+
+PODS_NEED, PODS = ["ServiceAccount", "ConfigMap", "NetworkPolicy"], ["Deployment", "Service"]
 
 
 @pytest.mark.parametrize(
@@ -42,6 +48,15 @@ PODS_NEED, PODS = ["ServiceAccount", "ConfigMap"], ["Deployment", "Service"]
 )
 def test_children_come_in_the_order_in_which_they_are_needed(runtime: dict[str, Any], watching: list[str]) -> None:
     assert kinds(runtime=runtime) == PODS_NEED + PODS + watching
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_policies_come_before_the_pods_that_they_are_about_unless_they_are_switched_off(enabled: bool) -> None:
+    found = kinds(cache={"provider": "Builtin"}, networkPolicy={"enabled": enabled}, runtime={"replicas": 1})
+    assert found == [
+        *["ServiceAccount", "ConfigMap"], *["NetworkPolicy"] * 2 * enabled, *PODS,
+        *["ServiceAccount", "ConfigMap", "Deployment", "Service"],
+    ]  # fmt: skip
 
 
 def test_the_number_of_pods_is_never_sent_while_the_autoscaler_decides_it() -> None:
@@ -83,7 +98,7 @@ def test_the_service_finds_the_pods_on_the_ports_of_the_document() -> None:
     assert spec["selector"].items() <= labels.items()
 
 
-@pytest.mark.parametrize("manifest", [body(), full_body()], ids=["minimal", "full"])
+@pytest.mark.parametrize("manifest", [body(), full_body(), BUILTIN], ids=["minimal", "full", "builtin"])
 def test_no_selector_carries_a_version(manifest: dict[str, Any]) -> None:
     for made in desired(valid(manifest), {}):
         selectors = [made["spec"].get("selector", {}) if "spec" in made else {}]
@@ -91,7 +106,7 @@ def test_no_selector_carries_a_version(manifest: dict[str, Any]) -> None:
         assert not any("app.kubernetes.io/version" in selector for selector in selectors)
 
 
-@pytest.mark.parametrize("manifest", [body(), full_body()], ids=["minimal", "full"])
+@pytest.mark.parametrize("manifest", [body(), full_body(), BUILTIN], ids=["minimal", "full", "builtin"])
 def test_every_child_belongs_to_its_workspace(manifest: dict[str, Any]) -> None:
     for made in desired(valid(manifest), {}):
         assert made["metadata"]["namespace"] == "team"
@@ -119,6 +134,7 @@ def test_no_child_shows_a_credential() -> None:
 # --- nothing is silently ignored
 
 FULL_LEAVES: list[Path] = [location for location, _, _ in leaves({}, FULL["spec"])]
+BUILTIN_LEAVES: list[Path] = [location for location, _, _ in leaves({}, BUILTIN["spec"])]
 DOCUMENT_LEAVES = [path for path in FULL_LEAVES if path[0] == "workspace"]
 OTHER_LEAVES = [path for path in FULL_LEAVES if path[0] != "workspace"]
 
@@ -204,6 +220,35 @@ def test_every_field_of_the_resource_changes_a_child_or_a_condition(path: Path) 
     assert effect(mutated(path)) != effect(FULL)
 
 
+# What the full resource cannot have beside a database and a cache that somebody else runs.
+BUILTIN_ONLY = [path for path in BUILTIN_LEAVES if path[0] != "workspace"]
+REPLACED_BUILTIN: dict[Path, Any] = {
+    ("cache", "memory"): "1Gi",
+    ("database", "resources", "limits", "cpu"): 3,
+    ("database", "resources", "limits", "memory"): "3Gi",
+    ("database", "resources", "requests", "cpu"): "600m",
+    ("database", "resources", "requests", "memory"): "600Mi",
+    ("database", "storage", "size"): "30Gi",
+    ("deletionPolicy",): "Retain",
+}
+
+
+@pytest.mark.parametrize("path", BUILTIN_ONLY, ids=str)
+def test_every_field_of_a_builtin_service_changes_a_child_or_a_condition(path: Path) -> None:
+    manifest = copy.deepcopy(BUILTIN)
+    if path == ("cache", "provider"):
+        manifest["spec"]["cache"] = {"provider": "None"}
+    elif path == ("database", "provider"):
+        external = {"provider": "External", "external": {"secretRef": {"name": "database"}}}
+        manifest["spec"] |= {"database": external, "deletionPolicy": "Retain", "workspace": {}}
+    else:
+        before: Any = BUILTIN["spec"]
+        for part in path:
+            before = before[part]
+        put(manifest["spec"], path, REPLACED_BUILTIN.get(path, changed(before)))
+    assert effect(manifest) != effect(BUILTIN)
+
+
 @pytest.mark.parametrize("path", DOCUMENT_LEAVES, ids=str)
 def test_every_leaf_of_the_document_reaches_the_pods_and_their_hash(path: Path) -> None:
     found = valid(FULL)
@@ -211,8 +256,8 @@ def test_every_leaf_of_the_document_reaches_the_pods_and_their_hash(path: Path) 
     put(manifest["spec"], path, changed(value_at(path)))
     other = replace(found, raw_document=manifest["spec"]["workspace"])
     assert config_hash(other) != config_hash(found)
-    assert desired(other, {})[1]["data"] != desired(found, {})[1]["data"]
-    assert desired(other, {})[2]["spec"]["template"] != desired(found, {})[2]["spec"]["template"]
+    assert of_kind("ConfigMap", other)["data"] != of_kind("ConfigMap", found)["data"]
+    assert of_kind("Deployment", other)["spec"]["template"] != of_kind("Deployment", found)["spec"]["template"]
 
 
 def schema_fields(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
@@ -224,7 +269,8 @@ def schema_fields(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterato
         yield from schema_fields(schema["items"], path)
 
 
-def test_the_full_resource_has_every_field_but_the_one_that_excludes_another() -> None:
-    written = {tuple(part for part in path[:end] if isinstance(part, str)) for path in FULL_LEAVES for end in range(20)}
+def test_the_full_resources_have_every_field_but_the_one_that_excludes_another() -> None:
+    paths = FULL_LEAVES + BUILTIN_LEAVES
+    written = {tuple(part for part in path[:end] if isinstance(part, str)) for path in paths for end in range(20)}
     missing = set(schema_fields(spec_schema())) - written
     assert missing == {("runtime", "replicas")}

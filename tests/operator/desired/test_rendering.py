@@ -49,7 +49,7 @@ def refused(text: str) -> str:
 def test_the_children_are_printed_without_an_owner_that_only_a_cluster_knows() -> None:
     made = render(yaml.safe_dump(body()))
     assert [manifest["kind"] for manifest in made] == [
-        "ServiceAccount", "ConfigMap", "Deployment", "Service", "PodDisruptionBudget",
+        "ServiceAccount", "ConfigMap", "NetworkPolicy", "Deployment", "Service", "PodDisruptionBudget",
     ]  # fmt: skip
     assert not any("ownerReferences" in manifest["metadata"] for manifest in made)
 

@@ -13,6 +13,7 @@ import pytest
 from aiohttp import web
 
 from sibyl_operator.observe import Observer
+from sibyl_operator.observe.pods import Answers, pod_facts
 from sibyl_operator.observed import DatabaseFacts, TargetFacts
 from sibyl_runtime.workspace import Kpi
 
@@ -98,6 +99,38 @@ async def test_what_a_container_said_before_it_ended_is_kept() -> None:
     async with Observer() as observer:
         (facts,) = await observer.pods("ns", "docs", [body])
     assert (facts.last_words, facts.restarts, facts.waiting_reason) == ("the model `x` was not found", 4, None)
+
+
+DONE = {"name": "prepare", "state": {"terminated": {"exitCode": 0}}, "restartCount": 2}
+CRASHING = {
+    "name": "prepare",
+    "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 20s"}},
+    "lastState": {"terminated": {"exitCode": 1, "message": "the volume is full"}},
+    "restartCount": 3,
+}
+PENDING = {"name": "runtime", "state": {"waiting": {"reason": "PodInitializing"}}, "restartCount": 0}
+KILLED = {
+    "name": "runtime",
+    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "ready"}},
+    "restartCount": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("prepared", "runs", "waiting", "words", "restarts"),
+    [
+        (CRASHING, PENDING, "CrashLoopBackOff", "the volume is full", 3),
+        (DONE, PENDING, "PodInitializing", None, 0),
+        (DONE, KILLED, "CrashLoopBackOff", "it was killed because it needed more memory than its limit", 1),
+    ],
+)
+def test_a_pod_is_told_by_the_container_that_it_is_at(
+    prepared: dict[str, Any], runs: dict[str, Any], waiting: str, words: str | None, restarts: int
+) -> None:
+    body = pod(1, ready=False, initContainerStatuses=[prepared], containerStatuses=[runs])
+    facts = pod_facts(body, Answers())
+    assert (facts.waiting_reason, facts.last_words, facts.restarts) == (waiting, words, restarts)
 
 
 async def test_a_port_that_nobody_listens_on_is_named_in_few_words() -> None:

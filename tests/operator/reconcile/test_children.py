@@ -8,7 +8,7 @@ import pytest
 
 from sibyl_operator.kube import Conflict, Forbidden, Invalid, KubeError, Manifest, Unavailable
 from sibyl_operator.reconcile.children import APPLIED_HASH, Children, stamped
-from tests.fakes.cluster import Call, Fault
+from tests.fakes.cluster import Call
 from tests.fakes.defaults import defaulted
 from tests.fakes.world import KEY, NAMESPACE, RUNTIME, World
 
@@ -35,18 +35,21 @@ async def test_children_are_written_in_phases_what_pods_need_first() -> None:
     world = World.with_workspace()
     await world.reconcile()
     assert written(world) == [
-        "ServiceAccount", "ConfigMap", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget",
+        "ServiceAccount", "ConfigMap", "NetworkPolicy", "Deployment", "Service", "HorizontalPodAutoscaler",
+        "PodDisruptionBudget",
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"])
+@pytest.mark.parametrize(
+    "kind", ["NetworkPolicy", "Deployment", "Service", "HorizontalPodAutoscaler", "PodDisruptionBudget"]
+)
 async def test_one_child_that_cannot_be_written_does_not_hold_up_the_others(kind: str) -> None:
     world = World.with_workspace()
     world.cluster.deny = refuse(kind, Invalid(422, f"{kind} is invalid: spec.x: no"))
     outcome = await world.reconcile()
     assert (outcome.result, outcome.requeue_after) == ("stalled", 60)
     kinds = {call.kind for call in world.cluster.writes if call.manager}
-    assert len([k for k in kinds if world.cluster.all(k, NAMESPACE)]) == 6, "five children and the workspace's status"
+    assert len([k for k in kinds if world.cluster.all(k, NAMESPACE)]) == 7, "six children and the workspace's status"
     assert not world.cluster.all(kind, NAMESPACE)
     assert f"{kind}: apply: {kind} is invalid: spec.x: no" in world.condition("RuntimeReady")["message"]
 
@@ -195,7 +198,9 @@ def _plain(live: Manifest) -> Manifest:
 
 async def test_writes_are_counted_by_kind_and_result() -> None:
     world = World.with_workspace()
-    world.cluster.faults[19] = Fault(Conflict(409, "raced"))
+    world.cluster.deny = refuse("PodDisruptionBudget", Conflict(409, "raced"))
+    await world.reconcile()
+    world.cluster.deny = lambda _call: None
     await world.converge()
     world.change_spec(runtime={"replicas": 3})
     await world.converge()

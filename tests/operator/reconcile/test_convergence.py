@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -14,9 +14,9 @@ from sibyl_operator.api.group import KIND
 from sibyl_operator.api.resource import WorkspaceResource, read_resource
 from sibyl_operator.desired import desired
 from sibyl_operator.kube import Conflict, KubeError, Manifest, TooManyRequests, Unavailable
-from sibyl_operator.observed import SecretFacts
 from sibyl_operator.reconcile.cache import child_id
 from sibyl_operator.reconcile.children import CHILD_KINDS
+from sibyl_operator.reconcile.gather import secret_facts
 from tests.fakes import server_side_apply as ssa
 from tests.fakes.cluster import Crash, FakeCluster, Fault
 from tests.fakes.controllers import autoscale
@@ -28,11 +28,51 @@ AUTOSCALED: Spec = {"runtime": {"autoscaling": {"minReplicas": 4, "maxReplicas":
 FIXED: Spec = {"runtime": {"replicas": 6}}
 SINGLE: Spec = {"runtime": {"replicas": 1}}
 CACHED: Spec = {"cache": {"provider": "External", "external": {"secretRef": {"name": "db", "key": "url"}}}}
+BUILTIN_CACHE: Spec = {"cache": {"provider": "Builtin"}}
+SMALL_CACHE: Spec = {"cache": {"provider": "Builtin", "memory": "64Mi"}, "runtime": {"replicas": 2}}
+UNGUARDED: Spec = {"cache": {"provider": "Builtin"}, "networkPolicy": {"enabled": False}}
 BIGGER: Spec = {"runtime": {"resources": {"requests": {"cpu": "2000m"}}, "podTemplate": {"labels": {"tier": "gold"}}}}
 DEFAULT: Spec = {}
-SPECS: tuple[Spec, ...] = (DEFAULT, AUTOSCALED, FIXED, SINGLE, CACHED, BIGGER)
-CHILDREN = tuple((kind, CONFIG if kind == "ConfigMap" else RUNTIME) for kind in CHILD_KINDS)
+CACHE = "demo-cache"
+CACHE_KINDS = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Deployment", "Service")
+DATABASE: Spec = {"database": {"provider": "Builtin", "readReplicas": 2}}
+LARGER_DATABASE: Spec = {
+    "database": {"provider": "Builtin", "resources": {"limits": {"memory": "4Gi"}}},
+    "runtime": {"replicas": 6},
+    "deletionPolicy": "Delete",
+}
+SPECS: tuple[Spec, ...] = (
+    *(DEFAULT, AUTOSCALED, FIXED, SINGLE, CACHED, BUILTIN_CACHE, SMALL_CACHE, UNGUARDED, BIGGER),
+    *(DATABASE, LARGER_DATABASE),
+)
+DATABASE_CHILDREN = (
+    ("ServiceAccount", "demo-db"),
+    ("ConfigMap", "demo-db"),
+    ("NetworkPolicy", "demo-db"),
+    ("NetworkPolicy", "demo-db-replica"),
+    ("StatefulSet", "demo-db"),
+    ("StatefulSet", "demo-db-replica"),
+    ("Service", "demo-db-rw"),
+    ("Service", "demo-db-ro"),
+    ("Service", "demo-db-replica"),
+    ("PodDisruptionBudget", "demo-db-replica"),
+)
+EXTERNAL = {"provider": "External", "external": {"secretRef": {"name": "db"}}}
+CHILDREN = tuple((kind, CONFIG if kind == "ConfigMap" else RUNTIME) for kind in CHILD_KINDS if kind != "StatefulSet")
+EVERY_CHILD = (
+    *((AUTOSCALED, *child) for child in CHILDREN),
+    *((BUILTIN_CACHE, kind, CACHE) for kind in CACHE_KINDS),
+    *((DATABASE, *child) for child in DATABASE_CHILDREN),
+)
 QUICK = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+@pytest.fixture(autouse=True, scope="module")
+def known_password() -> Iterator[None]:
+    """Two worlds are only alike when their passwords are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("sibyl_operator.reconcile.gather.secrets.token_hex", lambda length: "5e" * length)
+        yield
 
 
 def world(spec: Spec = DEFAULT) -> World:
@@ -42,8 +82,11 @@ def world(spec: Spec = DEFAULT) -> World:
 
 
 def turn(made: World, spec: Spec) -> None:
-    """Change the workspace to another spec."""
-    made.change_spec(runtime=spec.get("runtime"), cache=spec.get("cache"))
+    """Change the workspace to another spec. No rule of the API server keeps the database's provider here."""
+    made.change_spec(
+        **{part: spec.get(part) for part in ("runtime", "cache", "networkPolicy", "deletionPolicy")},
+        database=spec.get("database", EXTERNAL),
+    )
 
 
 def children(cluster: FakeCluster) -> dict[Any, Manifest]:
@@ -86,9 +129,9 @@ async def test_at_steady_state_a_pass_asks_for_the_workspace_its_secrets_and_its
     assert asked == [("get", KIND), ("get", "Secret"), ("list", "Pod")]
 
 
-@pytest.mark.parametrize(("kind", "name"), CHILDREN)
-async def test_a_deleted_child_is_restored(kind: str, name: str) -> None:
-    made = world(AUTOSCALED)
+@pytest.mark.parametrize(("spec", "kind", "name"), EVERY_CHILD)
+async def test_a_deleted_child_is_restored(spec: Spec, kind: str, name: str) -> None:
+    made = world(spec)
     await made.converge()
     before = children(made.cluster)
     made.cluster.remove(kind, NAMESPACE, name)
@@ -102,7 +145,7 @@ async def test_a_deleted_child_is_restored(kind: str, name: str) -> None:
 @given(data=st.data())
 def test_a_field_that_was_changed_or_removed_by_hand_is_restored(data: st.DataObject) -> None:
     async def scenario() -> None:
-        made = world(data.draw(st.sampled_from((AUTOSCALED, FIXED, CACHED))))
+        made = world(data.draw(st.sampled_from((AUTOSCALED, FIXED, CACHED, BUILTIN_CACHE, DATABASE))))
         await made.converge()
         before = children(made.cluster)
         manifest = data.draw(st.sampled_from(wanted(made)))
@@ -120,8 +163,11 @@ def test_a_field_that_was_changed_or_removed_by_hand_is_restored(data: st.DataOb
 def wanted(made: World) -> list[Manifest]:
     resource = read_resource(made.child(KIND, NAME))
     assert isinstance(resource, WorkspaceResource)
-    facts = SecretFacts("db", True, frozenset({"dsn", "url"}), "digest")
-    return list(desired(resource, {"db": facts}))
+    facts = {}
+    for live in made.cluster.all("Secret", NAMESPACE):
+        name = live["metadata"]["name"]
+        facts[name] = secret_facts(name, live, frozenset(live["data"]))
+    return list(desired(resource, facts))
 
 
 def reference(manifest: Manifest) -> tuple[str, str, str]:
@@ -144,6 +190,38 @@ def spoil(live: Manifest, path: ssa.Path, *, removed: bool) -> None:
         ssa.write(live, path, not value)
     else:
         ssa.write(live, path, value + 1 if isinstance(value, int) else f"{value}x")
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        lambda spec: spec.update(egress=[{}]),
+        lambda spec: spec["ingress"].append({"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]}),
+        lambda spec: spec["ingress"][0]["from"].append({"podSelector": {}}),
+        lambda spec: spec["ingress"][0]["ports"].append({"protocol": "TCP", "port": 22}),
+        lambda spec: spec["policyTypes"].remove("Egress"),
+    ],
+    ids=["way out", "way in", "peer", "port", "direction"],
+)
+async def test_a_policy_that_was_widened_by_hand_is_narrowed_again(rule: Callable[[Any], None]) -> None:
+    made = world(BUILTIN_CACHE)
+    await made.converge()
+    before = children(made.cluster)
+    made.cluster.edit("NetworkPolicy", NAMESPACE, CACHE, lambda live: rule(live["spec"]))
+    await made.converge()
+    assert children(made.cluster) == before
+
+
+async def test_a_new_password_of_the_cache_replaces_its_pod_and_those_of_the_runtime() -> None:
+    made = world(BUILTIN_CACHE)
+    await made.converge()
+    names = (RUNTIME, CACHE)
+    before = [made.child("Deployment", name)["spec"]["template"] for name in names]
+    made.cluster.edit("Secret", NAMESPACE, CACHE, lambda live: live["data"].update(password="bmV3"))
+    await made.converge()
+    after = [made.child("Deployment", name)["spec"]["template"] for name in names]
+    assert [new != old for new, old in zip(after, before, strict=True)] == [True, True]
+    assert made.condition("CacheReady")["status"] == "True"
 
 
 async def test_the_number_of_pods_belongs_to_the_autoscaler_while_there_is_one() -> None:
@@ -181,7 +259,18 @@ def crash_points(before: Spec | None, after: Spec) -> int:
 
 @pytest.mark.parametrize(
     ("before", "after"),
-    [(None, DEFAULT), (FIXED, AUTOSCALED), (AUTOSCALED, FIXED), (AUTOSCALED, SINGLE), (DEFAULT, CACHED)],
+    [
+        (None, DEFAULT),
+        (FIXED, AUTOSCALED),
+        (AUTOSCALED, FIXED),
+        (AUTOSCALED, SINGLE),
+        (DEFAULT, CACHED),
+        (None, BUILTIN_CACHE),
+        (SMALL_CACHE, UNGUARDED),
+        (None, DATABASE),
+        (DATABASE, LARGER_DATABASE),
+        (LARGER_DATABASE, DATABASE),
+    ],
 )
 def test_a_crash_between_any_two_calls_ends_in_the_same_state(before: Spec | None, after: Spec) -> None:
     async def scenario(point: int, late: bool) -> None:
@@ -211,7 +300,7 @@ def test_a_crash_between_any_two_calls_ends_in_the_same_state(before: Spec | Non
 def fewest_pods(made: World, since: int) -> int:
     """The lowest number of pods that the Deployment was ever told to have."""
     events = made.cluster.watch_log[since:]
-    counts: list[int] = [live["spec"]["replicas"] for _, live in events if live["kind"] == "Deployment"]
+    counts: list[int] = [live["spec"]["replicas"] for _, live in events if child_id(live) == ("Deployment", RUNTIME)]
     return min(counts)
 
 
@@ -294,10 +383,12 @@ def test_any_sequence_of_refusals_is_outlived(
     run(scenario())
 
 
-@pytest.mark.parametrize(("kind", "name"), CHILDREN)
+@pytest.mark.parametrize(("spec", "kind", "name"), EVERY_CHILD)
 @pytest.mark.parametrize("labelled", [False, True])
-async def test_a_foreign_object_is_refused_and_picked_up_once_it_is_gone(kind: str, name: str, labelled: bool) -> None:
-    made = world(AUTOSCALED)
+async def test_a_foreign_object_is_refused_and_picked_up_once_it_is_gone(
+    spec: Spec, kind: str, name: str, labelled: bool
+) -> None:
+    made = world(spec)
     manifest = next(manifest for manifest in wanted(made) if child_id(manifest) == (kind, name))
     labels = manifest["metadata"]["labels"] if labelled else {"app": "theirs"}
     metadata = {"name": name, "namespace": NAMESPACE, "labels": labels}
@@ -310,7 +401,7 @@ async def test_a_foreign_object_is_refused_and_picked_up_once_it_is_gone(kind: s
     assert live["metadata"]["labels"] == labels
     made.cluster.remove(kind, NAMESPACE, name)
     assert (await made.converge()).result == "ready"
-    assert children(made.cluster) == await settled(AUTOSCALED)
+    assert children(made.cluster) == await settled(spec)
 
 
 async def test_children_of_an_earlier_workspace_of_the_name_are_left_to_the_garbage_collector() -> None:

@@ -14,10 +14,15 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"containers": [{"name": "web", "image": "x"}]},
         {"containers": [{"name": "proxy", "image": "p"}, {"name": "web", "image": "x", "tty": False}]},
     ),
-    "variables are reordered": (
-        {"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
-        {"env": [{"name": "B", "value": "2"}, {"name": "A", "value": "1"}]},
+    "mounts are reordered": (
+        {"volumeMounts": [{"mountPath": "/a"}, {"mountPath": "/b"}]},
+        {"volumeMounts": [{"mountPath": "/b"}, {"mountPath": "/a"}]},
     ),
+    "a variable is injected between ours": (
+        {"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
+        {"env": [{"name": "A", "value": "1"}, {"name": "X"}, {"name": "B", "value": "2"}]},
+    ),
+    "no rule is sent and none is kept": ({"spec": {"egress": []}}, {"spec": {}}),
     "an empty value is dropped": ({"env": [{"name": "A", "value": ""}]}, {"env": [{"name": "A"}]}),
     "empty maps and lists are dropped": ({"nodeSelector": {}, "tolerations": [], "nothing": None}, {}),
     "false is dropped where it is no pointer": ({"volumeMounts": [{"mountPath": "/a", "readOnly": False}]},
@@ -25,6 +30,9 @@ SAME: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "quantities are rewritten": (
         {"resources": {"limits": {"memory": "1024Mi"}, "requests": {"cpu": "1000m", "memory": 1024}}},
         {"resources": {"limits": {"memory": "1Gi"}, "requests": {"cpu": "1", "memory": "1Ki"}}},
+    ),
+    "addresses of pods that are not ready are not published": (
+        {"publishNotReadyAddresses": False}, {"clusterIP": "None"},
     ),
     "a size limit is rewritten": ({"emptyDir": {"sizeLimit": "1024Mi"}}, {"emptyDir": {"sizeLimit": "1Gi"}}),
     "the protocol of a port is defaulted": ({"ports": [{"port": 80}]}, {"ports": [{"port": 80, "protocol": "TCP"}]}),
@@ -40,6 +48,20 @@ DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a removed container": ({"containers": [{"name": "web"}]}, {"containers": [{"name": "x"}]}, "containers[0]"),
     "a changed variable": (
         {"env": [{"name": "A", "value": "1"}]}, {"env": [{"name": "A", "value": "2"}]}, "env[0].value",
+    ),
+    "the order of variables, which refer to those before them": (
+        {"env": [{"name": "A", "value": "1"}, {"name": "B", "value": "$(A)"}]},
+        {"env": [{"name": "B", "value": "$(A)"}, {"name": "A", "value": "1"}]},
+        "env",
+    ),
+    "a way out that was added": ({"spec": {"egress": []}}, {"spec": {"egress": [{}]}}, "spec.egress"),
+    "a port that was added to a policy": (
+        {"spec": {"ingress": [{"ports": [{"protocol": "TCP", "port": 80}]}]}},
+        {"spec": {"ingress": [{"ports": [{"protocol": "TCP", "port": 80}, {"protocol": "TCP", "port": 22}]}]}},
+        "spec.ingress[0].ports",
+    ),
+    "a peer that may be anywhere": (
+        {"from": [{"namespaceSelector": {}}]}, {"from": [{}]}, "from[0].namespaceSelector",
     ),
     "an item more in an atomic list": ({"args": ["a"]}, {"args": ["a", "b"]}, "args"),
     "the order of an atomic list": ({"args": ["a", "b"]}, {"args": ["b", "a"]}, "args[0]"),

@@ -33,6 +33,14 @@ def test_bookkeeping_is_overlooked(change: dict[str, Any]) -> None:
     assert concern(deployment(**change)) == concern(deployment())
 
 
+@pytest.mark.parametrize("bit", ["observedGeneration", "readyReplicas", "replicas", "updatedReplicas"])
+def test_the_readiness_of_a_stateful_set_is_news(bit: str) -> None:
+    before = deployment(kind="StatefulSet", status={bit: 1})
+    assert concern(before) != concern(deployment(kind="StatefulSet", status={bit: 2}))
+    assert intent(before) == intent(deployment(kind="StatefulSet", status={bit: 2}))
+    assert concern(before) == concern(deployment(kind="StatefulSet", status={bit: 1, "currentReplicas": 5}))
+
+
 IMPORTANT: tuple[dict[str, Any], ...] = (
     {"spec": {"replicas": 2}},
     {"metadata": {"labels": {"a": "c"}}},

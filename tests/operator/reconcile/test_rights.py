@@ -20,14 +20,14 @@ ELSEWHERE = {
 
 
 async def life() -> tuple[Call, ...]:
-    world = World.with_workspace()
+    world = World.with_workspace({"cache": {"provider": "Builtin"}, "database": {"provider": "Builtin"}})
     await world.converge()
     for spec in ({"replicas": 2}, {"replicas": 1}, None):
         world.change_spec(runtime=spec)
         await world.converge()
     # Everything of one kind at once is no longer desired only when more kinds are optional; a stray of each will do.
     for kind in CHILD_KINDS:
-        child = world.child(kind, "demo-config" if kind == "ConfigMap" else RUNTIME)
+        child = world.child(kind, {"ConfigMap": "demo-config", "StatefulSet": "demo-db"}.get(kind, RUNTIME))
         metadata = {k: child["metadata"][k] for k in ("labels", "ownerReferences", "namespace")}
         world.cluster.put({**child, "metadata": {**metadata, "name": "stray"}})
     world.restart()

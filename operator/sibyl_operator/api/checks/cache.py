@@ -1,4 +1,4 @@
-"""Checks of CacheReady: credentials, and what the pods say of the Redis that they use."""
+"""Checks of CacheReady for a Redis that the user runs: credentials, and what the runtime pods say of it."""
 
 from __future__ import annotations
 
@@ -36,15 +36,21 @@ def pods_report(observed: Observed) -> Finding | None:
 
 def pods_reach_the_cache(observed: Observed) -> Finding | None:
     """No pod reports trouble with the cache."""
-    pods = running_pods(observed)
-    troubled = sorted(pod.name for pod in pods if _report(pod).get("status") == UNHEALTHY)
-    if not troubled:
+    troubled = troubled_pods(observed)
+    if troubled is None:
         return None
     return Finding(
         "CacheUnreachable",
-        f"{len(troubled)} of {len(pods)} pods do not reach the cache: {listed(troubled)}; answers are computed anew "
-        "each time; check the URL in the Secret, and that the network lets the pods reach it",
+        f"{troubled} do not reach the cache; answers are computed anew each time; check the URL in the Secret, and "
+        "that the network lets the pods reach it",
     )
+
+
+def troubled_pods(observed: Observed) -> str | None:
+    """How many runtime pods report trouble with the cache, and which; None when none does."""
+    pods = running_pods(observed)
+    troubled = sorted(pod.name for pod in pods if _report(pod).get("status") == UNHEALTHY)
+    return f"{len(troubled)} of {len(pods)} pods ({listed(troubled)})" if troubled else None
 
 
 def _report(pod: PodFacts) -> Mapping[str, Any]:

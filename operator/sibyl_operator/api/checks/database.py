@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
+from sibyl_operator.api.checks.runtime import running_pods
 from sibyl_operator.api.checks.secrets import secret_key_finding
 from sibyl_operator.api.condition import Check, Finding
-from sibyl_operator.api.scaling import SURGE, replica_bounds
-from sibyl_operator.observed import DatabaseFacts, Observed
+from sibyl_operator.api.scaling import SURGE, planned_connections, pool_connections, replica_bounds
+from sibyl_operator.observed import DatabaseFacts, Observed, PodFacts
 
 OLDEST_VECTOR: Final = (0, 8, 4)
+# SQLSTATE disk_full.
+DISK_FULL: Final = "53100"
 FIELD: Final = "spec.database.external.secretRef"
 
 
@@ -30,15 +34,20 @@ def credentials_given(observed: Observed) -> Finding | None:
 
 def primary_accepts_queries(observed: Observed) -> Finding | None:
     """The database answered a query within the operator's deadline."""
+    return primary_accepts_queries_of(
+        observed,
+        "check the DSN in the Secret, that the server runs, and that the network lets the operator and the pods reach "
+        "it",
+    )
+
+
+def primary_accepts_queries_of(observed: Observed, step: str) -> Finding | None:
+    """The same for any provider; `step` is what to do when it does not."""
     facts = observed.database
     if facts is None:
         return Finding("NotProbed", "the database has not been asked yet", status="Unknown")
     if not facts.reachable:
-        return Finding(
-            "DatabaseUnreachable",
-            f"{facts.error or 'the database does not answer'}; check the DSN in the Secret, that the server runs, and "
-            "that the network lets the operator and the pods reach it",
-        )
+        return Finding("DatabaseUnreachable", f"{facts.error or 'the database does not answer'}; {step}")
     return None
 
 
@@ -69,25 +78,33 @@ def connections_within_budget(observed: Observed) -> Finding | None:
         return None
     reserved = facts.reserved_connections or 0
     allowed = facts.max_connections - reserved
-    if planned_connections(observed) <= allowed:
+    if planned_connections(observed.resource) <= allowed:
         return None
     return Finding("TooManyConnections", _budget_message(observed, facts.max_connections, reserved), stalls=True)
 
 
-def planned_connections(observed: Observed) -> int:
-    """Connections that the pods may open together, at most replicas and during a rollout."""
-    return (replica_bounds(observed.resource.spec.runtime).most + SURGE) * _pool(observed)
+def last_write_succeeded(observed: Observed) -> Finding | None:
+    """No pod has met a refusal when it last wrote. Reading goes on meanwhile, so that nothing else shows it."""
+    for pod in running_pods(observed):
+        failed = _last_failed_write(pod)
+        if failed is not None:
+            full = failed.get("sqlstate") == DISK_FULL
+            step = "once there is room, ingest again" if full else "mend that, then ingest again"
+            return Finding("VolumeFull" if full else "WriteRefused", f"pod {pod.name}: {failed.get('error')}; {step}")
+    return None
 
 
-def _pool(observed: Observed) -> int:
-    _, store = observed.resource.document.default_vector_store
-    return store.pool_size + store.max_overflow
+def _last_failed_write(pod: PodFacts) -> Mapping[str, Any] | None:
+    found: Any = pod.health
+    for part in ("checks", "database", "details", "last_failed_write"):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found if isinstance(found, Mapping) else None
 
 
 def _budget_message(observed: Observed, max_connections: int, reserved: int) -> str:
     bounds = replica_bounds(observed.resource.spec.runtime)
     name, store = observed.resource.document.default_vector_store
-    pods, pool, allowed = bounds.most + SURGE, _pool(observed), max_connections - reserved
+    pods, pool, allowed = bounds.most + SURGE, pool_connections(observed.resource), max_connections - reserved
     remedies = []
     if allowed // pool > SURGE:
         remedies.append(f"lower spec.{bounds.field} to {allowed // pool - SURGE}")
@@ -115,4 +132,5 @@ DATABASE_READY: Final[tuple[Check, ...]] = (
     primary_accepts_queries,
     vector_extension_current,
     connections_within_budget,
+    last_write_succeeded,
 )

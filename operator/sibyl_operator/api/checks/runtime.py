@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sibyl_operator.api.checks.pods import Advice, alive, creation_finding, start_finding
 from sibyl_operator.api.checks.secrets import secret_key_finding
 from sibyl_operator.api.condition import Check, Finding, listed
 from sibyl_operator.api.labels import child_name, label_value
 from sibyl_operator.observed import Observed, PodFacts
 
-# What a pod waits for on its way up; everything else that it waits for is a failure.
-STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
-ADVICE: Final[Mapping[str, str]] = {
-    "CrashLoopBackOff": "see why: kubectl -n {namespace} logs {pod} --previous",
-    "CreateContainerConfigError": "create what it names, or correct spec.runtime.env",
-    "ErrImageNeverPull": "load the image onto the node, or set spec.runtime.imagePullPolicy",
-    "ErrImagePull": "check spec.runtime.image, and that the nodes may pull it",
-    "ImagePullBackOff": "check spec.runtime.image, and that the nodes may pull it",
-    "InvalidImageName": "correct spec.runtime.image",
-    "Unschedulable": "add nodes, lower spec.runtime.resources.requests, or relax nodeSelector and tolerations",
-}
-USER_ERRORS: Final = frozenset({"InvalidImageName"})
+ADVICE: Final = Advice(
+    image="spec.runtime.image",
+    reserved="spec.runtime.resources.requests",
+    reasons={
+        "CreateContainerConfigError": "create what it names, or correct spec.runtime.env",
+        "ErrImageNeverPull": "load the image onto the node, or set spec.runtime.imagePullPolicy",
+        "Unschedulable": "add nodes, lower spec.runtime.resources.requests, or relax nodeSelector and tolerations",
+    },
+)
 
 
 def no_foreign_objects(observed: Observed) -> Finding | None:
@@ -69,37 +67,14 @@ def deployment_seen(observed: Observed) -> Finding | None:
     return None
 
 
+def pods_created(observed: Observed) -> Finding | None:
+    """The API server takes the pods."""
+    return creation_finding(find_child(observed, "Deployment"), ADVICE)
+
+
 def pods_start(observed: Observed) -> Finding | None:
     """No pod is held up by something that waiting does not mend."""
-    held_up = [(reason, pod) for pod in running_pods(observed) if (reason := _held_up_by(pod)) is not None]
-    if not held_up:
-        return None
-    reason, pod = min(held_up, key=lambda found: found[1].name)
-    others = f" (and {len(held_up) - 1} more pods)" if len(held_up) > 1 else ""
-    return Finding(
-        reason,
-        f"pod {pod.name}{others}: {_story(reason, pod)}; {_advice(reason, observed, pod)}",
-        stalls=reason in USER_ERRORS,
-    )
-
-
-def _held_up_by(pod: PodFacts) -> str | None:
-    """Why the pod does not start; a container that ended before runs for a moment between two ends."""
-    if pod.waiting_reason:
-        return None if pod.waiting_reason in STARTING else pod.waiting_reason
-    return "CrashLoopBackOff" if pod.restarts and not pod.ready else None
-
-
-def _story(reason: str, pod: PodFacts) -> str:
-    restarts = f", {pod.restarts} restarts" if pod.restarts else ""
-    message = pod.last_words or pod.waiting_message
-    return f"{reason}{restarts}{f': {message}' if message else ''}"
-
-
-def _advice(reason: str, observed: Observed, pod: PodFacts) -> str:
-    namespace = observed.resource.namespace
-    advice = ADVICE.get(reason, "see: kubectl -n {namespace} describe pod {pod}")
-    return advice.format(namespace=namespace, pod=pod.name)
+    return start_finding(observed, observed.pods, ADVICE)
 
 
 def rollout_progresses(observed: Observed) -> Finding | None:
@@ -150,7 +125,7 @@ def desired_replicas(deployment: Mapping[str, Any]) -> int:
 
 def running_pods(observed: Observed) -> tuple[PodFacts, ...]:
     """The pods that are not on their way out."""
-    return tuple(pod for pod in observed.pods if not pod.terminating)
+    return alive(observed.pods)
 
 
 RUNTIME_READY: Final[tuple[Check, ...]] = (
@@ -158,6 +133,7 @@ RUNTIME_READY: Final[tuple[Check, ...]] = (
     children_written,
     environment_given,
     deployment_seen,
+    pods_created,
     pods_start,
     rollout_progresses,
     replicas_available,

@@ -1,0 +1,121 @@
+"""Servers that the operator does not run, as destinations: as narrow as a name or an address lets them be."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+from urllib.parse import urlsplit
+
+from sibyl_operator.api.document_checks import whole_environment_reference
+from sibyl_operator.api.models import EnvironmentVariable
+from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.desired.network_policy.rules import POSTGRES_PORT, Rule, ports
+from sibyl_operator.observed import Endpoint, SecretFacts
+from sibyl_runtime.workspace import LlmProvider
+
+OPENAI: Final = Endpoint("api.openai.com", 443)
+NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
+PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
+_SERVICE: Final = re.compile(r"^(?:[^.]+\.)+(?P<namespace>[^.]+)\.svc(?:\.|$)")
+
+
+def destinations(found: Iterable[Endpoint]) -> list[Rule]:
+    """The rules that let out to these servers; each rule once, in the order of their hosts."""
+    rules: list[Rule] = []
+    for endpoint in sorted(set(found), key=lambda endpoint: (endpoint.host, endpoint.port)):
+        rule = destination(endpoint)
+        if rule not in rules:
+            rules.append(rule)
+    return rules
+
+
+def destination(endpoint: Endpoint) -> Rule:
+    """One server. An address is let through alone. A Service of the cluster stands for the pods of its namespace, on
+    every port, because a policy sees the pod's port and not the Service's. Any other name may be anywhere.
+    """
+    try:
+        address = ipaddress.ip_address(endpoint.host.strip("[]"))
+    except ValueError:
+        pass
+    else:
+        block = {"cidr": f"{address}/{address.max_prefixlen}"}
+        return {"to": [{"ipBlock": block}], "ports": ports(endpoint.port)}
+    service = _SERVICE.match(endpoint.host.lower())
+    if service is not None:
+        return {"to": [{"namespaceSelector": {"matchLabels": {NAMESPACE_LABEL: service["namespace"]}}}]}
+    if "." not in endpoint.host:
+        return {"to": [{"podSelector": {}}]}
+    return {"ports": ports(endpoint.port)}
+
+
+def model_rules(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> list[Rule]:
+    """The language models that are reached over the network, and the proxy on the way to them.
+
+    An address that the operator cannot read, because a ConfigMap holds it, opens every TCP port: it may be any.
+    """
+    remote = [provider for provider in resource.document.providers.llm.values() if provider.kind == "openai"]
+    if not remote:
+        return []
+    variables = {variable.name: variable for variable in resource.spec.runtime.env}
+    proxies = [variables[name] for name in PROXIES if name in variables]
+    found = [_model(provider, variables, secrets) for provider in remote]
+    found += [_of_variable(proxy, secrets) for proxy in proxies]
+    if any(endpoints is None for endpoints in found):
+        return [{"ports": [{"protocol": "TCP"}]}]
+    return destinations(endpoint for endpoints in found for endpoint in endpoints or ())
+
+
+def replica_rules(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> list[Rule]:
+    """The read replicas that the document names; one that does not tell where it is opens PostgreSQL's usual port."""
+    variables = {variable.name: variable for variable in resource.spec.runtime.env}
+    found = [
+        _replica(replica.dsn, variables, secrets) for replica in resource.document.default_vector_store[1].replicas
+    ]
+    rules = destinations(endpoint for endpoints in found for endpoint in endpoints)
+    return rules if all(found) else [*rules, {"ports": ports(POSTGRES_PORT)}]
+
+
+def _replica(
+    dsn: str, variables: Mapping[str, EnvironmentVariable], secrets: Mapping[str, SecretFacts]
+) -> tuple[Endpoint, ...]:
+    """Only a Secret tells it: the operator reads no DSN that stands elsewhere."""
+    reference = whole_environment_reference(dsn)
+    variable = variables.get(reference.name) if reference is not None else None
+    return (_of_variable(variable, secrets) or ()) if variable is not None and variable.value is None else ()
+
+
+def _model(
+    provider: LlmProvider, variables: Mapping[str, EnvironmentVariable], secrets: Mapping[str, SecretFacts]
+) -> tuple[Endpoint, ...] | None:
+    if provider.base_url is None:
+        return (OPENAI,)
+    reference = whole_environment_reference(provider.base_url)
+    if reference is None:
+        return _of_text(provider.base_url)
+    variable = variables.get(reference.name)
+    if variable is not None:
+        return _of_variable(variable, secrets)
+    return _of_text(reference.default or "")
+
+
+def _of_variable(variable: EnvironmentVariable, secrets: Mapping[str, SecretFacts]) -> tuple[Endpoint, ...] | None:
+    if variable.value is not None:
+        return _of_text(variable.value)
+    if variable.secret_key_ref is None:
+        return None
+    facts = secrets.get(variable.secret_key_ref.name)
+    return facts.endpoints.get(variable.secret_key_ref.key) if facts is not None else None
+
+
+def _of_text(text: str) -> tuple[Endpoint, ...] | None:
+    """Host and port of a URL; None for text that does not tell them, such as one with a reference inside."""
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        port = parts.port
+    except ValueError:
+        return None
+    if not parts.hostname or "$" in parts.netloc:
+        return None
+    return (Endpoint(parts.hostname, port or (80 if parts.scheme == "http" else 443)),)

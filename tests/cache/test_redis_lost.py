@@ -1,0 +1,84 @@
+"""Redis killed under load, and another in its place with another password: every request still gets its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+
+from sibyl_runtime.cache.breaker import CircuitBreaker
+from sibyl_runtime.cache.levels import LayeredCache
+from sibyl_runtime.cache.memory import MemoryCache
+from sibyl_runtime.cache.redis import RedisCache
+from tests.support.redis_server import RedisServer
+
+REQUESTS_AT_ONCE = 40
+
+
+@pytest.fixture
+def own_redis() -> Iterator[RedisServer]:
+    server = RedisServer()
+    yield server
+    server.close()
+
+
+class Requests:
+    """Clients that ask without a pause, each through the cache, as a runtime pod serves them."""
+
+    def __init__(self, cache: LayeredCache) -> None:
+        self._cache = cache
+        self._answered = 0
+        self._more = asyncio.Event()
+        self.wrong: list[bytes] = []
+
+    async def client(self, number: int) -> None:
+        count = 0
+        while True:
+            count += 1
+            key = f"{number}-{count % 7}"
+            found = await self._cache.get(key)
+            if found is None:
+                await self._cache.set(key, key.encode())
+            elif found != key.encode():
+                self.wrong.append(found)
+            self._answered += 1
+            self._more.set()
+            await asyncio.sleep(0)
+
+    async def some_more(self, number: int = 10 * REQUESTS_AT_ONCE) -> None:
+        """Wait until so many further requests were answered."""
+        wanted = self._answered + number
+        while self._answered < wanted:
+            self._more.clear()
+            await self._more.wait()
+
+
+@pytest.mark.parametrize("patient", [True, False], ids=["with the breaker", "with every request trying"])
+async def test_no_request_fails_while_redis_is_killed_and_comes_back_with_another_password(
+    own_redis: RedisServer, patient: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Patience enough for a loaded machine: a Redis that is gone refuses at once.
+    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
+    breaker = CircuitBreaker() if patient else CircuitBreaker(shortest=0.0, longest=0.0)
+    redis = RedisCache(own_redis.url, namespace="shop", ttl=60, breaker=breaker)
+    # The near level holds one entry, so that nearly every request asks Redis.
+    cache = LayeredCache([MemoryCache(max_size=1, ttl=60), redis])
+    requests = Requests(cache)
+    with caplog.at_level(logging.WARNING):
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            clients = [group.create_task(requests.client(number)) for number in range(REQUESTS_AT_ONCE)]
+            await requests.some_more()
+            assert redis.stats()["redis"].hits > 0
+            await asyncio.to_thread(own_redis.kill)
+            await requests.some_more()
+            await asyncio.to_thread(own_redis.start, "another")
+            await requests.some_more()
+            assert not [client for client in clients if client.done()], "a request failed"
+            for client in clients:
+                client.cancel()
+    await cache.close()
+    assert requests.wrong == []
+    assert redis.stats()["redis"].errors > 0
+    assert "another" not in caplog.text
