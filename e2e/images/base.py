@@ -20,12 +20,15 @@ def make_base(directory: Path, log: Path, progress: Progress) -> None:
     ]  # fmt: skip
     run_step("making the base from Debian's packages", command, log=log, progress=progress)
     for left_out in BASE_LEFT_OUT:
-        _empty(directory / left_out)
+        _leave_out(directory / left_out)
 
 
-def _empty(directory: Path) -> None:
-    """Remove what is in `directory`, not the directory: programs expect those of /var."""
-    for entry in directory.iterdir() if directory.is_dir() else ():
+def _leave_out(path: Path) -> None:
+    """Remove a file; of a directory what is in it, for programs expect those of /var."""
+    if path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    for entry in path.iterdir():
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         else:

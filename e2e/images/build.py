@@ -54,13 +54,17 @@ def ensure_images(
     Raises ImageError for a machine that cannot build, and for a build that fails.
     """
     cache = cache_root(environment) / "images"
+    archives = {image: archive_of(image, cache) for image in images}
     with progress_lines(progress) as report:
         cache.mkdir(parents=True, exist_ok=True)
-        if all(archive_of(image, cache).is_file() for image in images):
-            return [_built(image, cache, 0.0) for image in images]
-        with locked(cache / "lock", "the images", report):
-            spent = _build_missing(images, cache, report, environment)
-        return [_built(image, cache, spent.get(image.reference, 0.0)) for image in images]
+        spent: dict[Image, float] = {}
+        if not all(archive.is_file() for archive in archives.values()):
+            with locked(cache / "lock", "the images", report):
+                spent = _build_missing(archives, cache, report, environment)
+    return [
+        Built(image.reference, archive, read_sizes(archive), spent.get(image, 0.0))
+        for image, archive in archives.items()
+    ]
 
 
 def archive_of(image: Image, cache: Path) -> Path:
@@ -78,25 +82,32 @@ def missing_on_this_machine() -> list[str]:
 
 
 def _build_missing(
-    images: Sequence[Image], cache: Path, progress: Progress, environment: Mapping[str, str]
-) -> dict[str, float]:
+    archives: Mapping[Image, Path], cache: Path, progress: Progress, environment: Mapping[str, str]
+) -> dict[Image, float]:
+    """The seconds that each image took. The caller holds the lock."""
     for left_over in cache.glob(f"{_SCRATCH}*"):
         shutil.rmtree(left_over)
-    missing = [image for image in images if not archive_of(image, cache).is_file()]
+    missing = {image: archive for image, archive in archives.items() if not archive.is_file()}
     if missing and (obstacles := missing_on_this_machine()):
-        raise ImageError(f"cannot build {', '.join(i.reference for i in missing)}: {'; '.join(obstacles)}")
+        raise ImageError(f"cannot build {', '.join(image.reference for image in missing)}: {'; '.join(obstacles)}")
     spent = {}
     with tempfile.TemporaryDirectory(dir=cache, prefix=_SCRATCH) as scratch:
         buildah = Buildah(Path(scratch), progress, environment)
         if missing:
             _load_base(buildah, cache, Path(scratch), progress)
-        for image in missing:
+        for image, archive in missing.items():
             started = time.monotonic()
-            buildah.build(image)
-            _save(buildah, image.reference, archive_of(image, cache), Path(scratch))
-            buildah.forget(image.reference)
-            spent[image.reference] = time.monotonic() - started
+            _build(buildah, image, archive, Path(scratch))
+            spent[image] = time.monotonic() - started
     return spent
+
+
+def _build(buildah: Buildah, image: Image, archive: Path, scratch: Path) -> None:
+    buildah.build(image)
+    if archive_of(image, archive.parent) != archive:
+        raise ImageError(f"files of {image.reference} were changed while it was built: build it again")
+    _save(buildah, image.reference, archive, scratch)
+    buildah.forget(image.reference)
 
 
 def _load_base(buildah: Buildah, cache: Path, scratch: Path, progress: Progress) -> None:
@@ -120,8 +131,3 @@ def _save(buildah: Buildah, reference: str, archive: Path, scratch: Path) -> Non
     for other in archive.parent.glob(f"{stem}-{'[0-9a-f]' * 16}.tar"):
         if other != archive:
             other.unlink()
-
-
-def _built(image: Image, cache: Path, seconds: float) -> Built:
-    archive = archive_of(image, cache)
-    return Built(image.reference, archive, read_sizes(archive), seconds)

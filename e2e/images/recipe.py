@@ -19,10 +19,10 @@ REQUIRED_PROGRAMS: Final = ("buildah", "chroot", "debootstrap", "unshare")
 BASE_REFERENCE: Final = "localhost/sibyl-base:1"
 SUITE: Final = "bookworm"
 BASE_PACKAGES: Final = ("ca-certificates", "python3", "python3-venv")
-# What nobody reads in a container; the slim images of Debian leave the same away.
+# What nobody reads in a container, as in the slim images of Debian; and what debootstrap copies from the machine.
 BASE_LEFT_OUT: Final = (
-    "usr/share/doc", "usr/share/info", "usr/share/lintian", "usr/share/locale", "usr/share/man",
-    "var/cache/apt", "var/cache/debconf", "var/lib/apt/lists", "var/log",
+    "etc/hostname", "etc/resolv.conf", "usr/share/doc", "usr/share/info", "usr/share/lintian", "usr/share/locale",
+    "usr/share/man", "var/cache/apt", "var/cache/debconf", "var/lib/apt/lists", "var/log",
 )  # fmt: skip
 
 

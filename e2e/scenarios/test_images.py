@@ -93,6 +93,16 @@ def test_nothing_of_the_machine_that_built_it_is_in_an_image(built: dict[str, Bu
 
 
 @pytest.mark.parametrize("which", ["runtime", "operator"])
+def test_no_name_of_the_machine_or_of_its_name_servers_is_in_our_images(
+    which: str, request: pytest.FixtureRequest
+) -> None:
+    container: Container = request.getfixturevalue(which)
+    for name in ("hostname", "resolv.conf"):
+        path = container.root / "etc" / name
+        assert not path.exists() or path.read_text() == ""
+
+
+@pytest.mark.parametrize("which", ["runtime", "operator"])
 def test_nothing_that_installs_or_compiles_is_in_our_images(which: str, request: pytest.FixtureRequest) -> None:
     container: Container = request.getfixturevalue(which)
     forbidden = {*INSTALLERS, *COMPILERS, "venv"}
