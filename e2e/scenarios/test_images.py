@@ -42,6 +42,16 @@ async def main(precision):
 asyncio.run(main(sys.argv[1]))
 """
 
+# What a primary and a replica load.
+MAKE_DATABASE = """
+initdb --pgdata=/tmp/data --auth=trust > /dev/null
+postgres --single -D /tmp/data postgres << 'END'
+load 'libpqwalreceiver';
+create extension vector;
+select extversion from pg_extension where extname = 'vector';
+END
+"""
+
 
 @pytest.fixture(scope="module")
 def built() -> dict[str, Built]:
@@ -196,13 +206,9 @@ def test_postgres_makes_a_cluster_and_has_what_builtin_asks_for(postgres: Contai
     for program in ("initdb", "postgres", "pg_basebackup", "psql", "pg_isready"):
         result = postgres.run(program, "--version")
         assert (result.exit_code, " 18." in result.stdout) == (0, True), f"{program}: {result.stderr}"
-    script = (
-        "initdb --pgdata=/tmp/data --auth=trust > /dev/null && "
-        "printf 'create extension vector;\\nselect extversion from pg_extension;\\n' | "
-        "postgres --single -D /tmp/data postgres"
-    )
-    result = postgres.run("sh", "-c", script)
-    assert 'extversion = "0.8' in result.stdout, result.stderr
+    result = postgres.run("sh", "-e", "-c", MAKE_DATABASE)
+    assert (result.exit_code, "ERROR" in result.stderr) == (0, False), result.stderr
+    assert 'extversion = "0.8' in result.stdout
 
 
 def test_redis_answers(redis: Container) -> None:
