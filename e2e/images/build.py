@@ -22,7 +22,6 @@ from e2e.images.buildah import Buildah
 from e2e.images.errors import ImageError
 from e2e.images.recipe import (
     BASE_REFERENCE,
-    DEBIAN_PACKAGES,
     IMAGES,
     REQUIRED_PROGRAMS,
     Image,
@@ -75,9 +74,7 @@ def archive_of(image: Image, cache: Path) -> Path:
 def missing_on_this_machine() -> list[str]:
     """What keeps this machine from building images, in words; empty where it can."""
     lacking = [program for program in REQUIRED_PROGRAMS if shutil.which(program) is None]
-    found = (
-        [f"no {', '.join(lacking)} on PATH (Debian: apt-get install {' '.join(DEBIAN_PACKAGES)})"] if lacking else []
-    )
+    found = [f"no {', '.join(lacking)} on PATH (`python -m e2e.node.requirements` installs them)"] if lacking else []
     return found + ([] if os.geteuid() == 0 else ["images are built as root"])
 
 

@@ -12,8 +12,7 @@ from typing import Final
 
 from e2e.programs import ROOT
 
-# What must be installed on the machine, by the names that Debian has for it.
-DEBIAN_PACKAGES: Final = ("buildah", "debootstrap")
+# What a build runs; `e2e.node.requirements` installs it.
 REQUIRED_PROGRAMS: Final = ("buildah", "chroot", "debootstrap", "unshare")
 
 BASE_REFERENCE: Final = "localhost/sibyl-base:1"

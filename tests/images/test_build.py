@@ -42,7 +42,7 @@ def test_a_machine_without_the_programs_is_told_what_to_install(
         ensure_images([REDIS, POSTGRES], quiet, {"XDG_CACHE_HOME": str(tmp_path)})
     assert str(caught.value).startswith(
         "cannot build localhost/postgres:18: no buildah, chroot, debootstrap, unshare on PATH "
-        "(Debian: apt-get install buildah debootstrap)"
+        "(`python -m e2e.node.requirements` installs them)"
     )
 
 
