@@ -190,8 +190,8 @@ def test_the_operator_shows_its_commands(operator: Container) -> None:
     assert (result.exit_code, "run" in result.stdout) == (0, True)
 
 
-def test_the_operator_writes_its_manifests(operator: Container) -> None:
-    result = operator.run("sibyl-operator", "install")
+def test_the_operator_prints_the_definition_of_its_resource(operator: Container) -> None:
+    result = operator.run("sibyl-operator", "crd")
     assert result.exit_code == 0, result.stderr
     assert "kind: CustomResourceDefinition" in result.stdout
 
