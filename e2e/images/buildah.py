@@ -1,5 +1,6 @@
 """Builds with buildah in a storage of its own, below one directory that can be removed with everything in it.
 
+Each command has a mount namespace of its own: what it mounts is gone with it, also when it fails or is killed.
 The machine's settings for pip reach a build by name and its certificates by a mount: `--unsetenv` takes the names out
 of the image again, so that nothing of the machine is in what is built.
 """
@@ -28,7 +29,6 @@ class Buildah:
         self._environment = {
             **environment,
             "BUILDAH_ISOLATION": "chroot",
-            "STORAGE_DRIVER": "vfs",
             "TMPDIR": str(directory),
         }
         self._policy = directory / "policy.json"
@@ -72,8 +72,13 @@ class Buildah:
         return f"--signature-policy={self._policy}"
 
     def _run(self, what: str, command: str, *arguments: str | Path) -> None:
-        storage = [f"--root={self._directory / 'storage'}", f"--runroot={self._directory / 'run'}"]
+        # $STORAGE_DRIVER is not read where the root is given.
+        storage = [
+            "--storage-driver=vfs",
+            f"--root={self._directory / 'storage'}",
+            f"--runroot={self._directory / 'run'}",
+        ]
         run_step(
-            what, ["buildah", *storage, command, *arguments],
+            what, ["unshare", "--mount", "--propagation=private", "buildah", *storage, command, *arguments],
             log=self._directory / "log", progress=self._progress, env=self._environment,
         )  # fmt: skip

@@ -43,9 +43,7 @@ class Image:
 _PROJECT = (".dockerignore", "LICENSE", "README.md", "constraints.txt", "operator", "pyproject.toml", "runtime")
 
 OPERATOR: Final = Image("localhost/sibyl-operator:e2e", "operator/Dockerfile", _PROJECT)
-# `serving` is the stage that `runtime` is another name for; buildah 1.28 builds every stage before its target, and
-# those of torch come between the two.
-RUNTIME: Final = Image("localhost/sibyl-runtime:e2e", "runtime/Dockerfile", _PROJECT, target="serving")
+RUNTIME: Final = Image("localhost/sibyl-runtime:e2e", "runtime/Dockerfile", _PROJECT, target="runtime")
 POSTGRES: Final = Image("localhost/postgres:18", "e2e/images/postgres.Dockerfile", ("constraints.txt",))
 REDIS: Final = Image("localhost/redis:7", "e2e/images/redis.Dockerfile", ())
 IMAGES: Final = (OPERATOR, RUNTIME, POSTGRES, REDIS)

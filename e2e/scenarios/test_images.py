@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +12,9 @@ import pytest
 
 from e2e.images.archive import read_config
 from e2e.images.build import Built, ensure_images
+from e2e.images.buildah import Buildah
 from e2e.images.container import Container, container_of
+from e2e.images.errors import ImageError
 from e2e.images.recipe import IMAGES, OPERATOR, POSTGRES, REDIS, RUNTIME, Image
 from e2e.programs import ROOT
 from sibyl_operator.desired.pod import CACHE_DIRECTORY, USER, WRITABLE_DIRECTORIES
@@ -224,3 +227,24 @@ def test_the_archives_are_in_the_cache_only(built: dict[str, Built]) -> None:
     assert not any(cache.is_relative_to(ROOT) for cache in caches)
     assert [path for cache in caches for path in cache.glob(".build-*")] == []
     assert all(isinstance(image.archive, Path) for image in built.values())
+
+
+def test_a_build_that_fails_leaves_no_mount_and_can_be_removed(tmp_path: Path) -> None:
+    dockerfile, storage = tmp_path / "Dockerfile", tmp_path / "storage"
+    dockerfile.write_text("FROM scratch\nCOPY LICENSE /LICENSE\nCOPY not-there /\n")
+    storage.mkdir()
+    with pytest.raises(ImageError, match="building localhost/broken:1 failed"):
+        Buildah(storage, lambda _line: None).build(Image("localhost/broken:1", str(dockerfile), ()))
+    assert str(tmp_path) not in Path("/proc/self/mounts").read_text()
+    shutil.rmtree(storage)
+
+
+def test_a_stage_that_is_not_needed_is_not_built(tmp_path: Path) -> None:
+    """Else the runtime's build would fetch the gigabytes of torch."""
+    dockerfile, storage = tmp_path / "Dockerfile", tmp_path / "storage"
+    dockerfile.write_text(
+        "FROM scratch AS one\nCOPY LICENSE /\nFROM one AS unneeded\nCOPY not-there /\nFROM one AS runtime\n"
+    )
+    storage.mkdir()
+    image = Image("localhost/skips:1", str(dockerfile), (), target="runtime")
+    Buildah(storage, lambda _line: None).build(image)
