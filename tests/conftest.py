@@ -15,7 +15,7 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 TIERS = {
-    "unit and property": ("workspace", "operator", "house", "fakes", "evaluation", "chart"),
+    "unit and property": ("workspace", "operator", "house", "fakes", "evaluation", "chart", "images"),
     "runtime (real PostgreSQL, Redis, HTTP, model)": (
         "providers", "store", "cache", "pipeline", "techniques", "server", "kpi", "cli", "docs",
     ),

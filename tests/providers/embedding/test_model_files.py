@@ -36,6 +36,17 @@ def test_a_directory_of_the_model_path_comes_before_the_package(tmp_path: Path) 
     assert find_model("all-MiniLM-L6-v2", environ) == mine
 
 
+def test_a_model_of_the_image_comes_after_the_users_own_and_before_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sibyl_runtime.providers.embedding.model_files.SYSTEM_MODELS", tmp_path / "image")
+    brought = write_tiny_model(tmp_path / "image" / "all-MiniLM-L6-v2")
+    for name in ("all-MiniLM-L6-v2", "sentence-transformers/all-MiniLM-L6-v2"):
+        assert find_model(name, {"SIBYL_MODEL_PATH": str(tmp_path / "mine")}) == brought
+    mine = write_tiny_model(tmp_path / "mine" / "all-MiniLM-L6-v2")
+    assert find_model("all-MiniLM-L6-v2", {"SIBYL_MODEL_PATH": str(tmp_path / "mine")}) == mine
+
+
 def test_an_organisation_in_the_name_may_be_left_out_of_the_folder(tmp_path: Path) -> None:
     mine = write_tiny_model(tmp_path / "bge-small-en-v1.5")
     assert find_model("BAAI/bge-small-en-v1.5", {"SIBYL_MODEL_PATH": str(tmp_path)}) == mine

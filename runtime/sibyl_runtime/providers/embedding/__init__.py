@@ -17,7 +17,7 @@ from sibyl_runtime.errors import StartupError
 from sibyl_runtime.providers.embedding.cpu import choose_precision, cpu_quota, encoder_threads, usable_cores
 from sibyl_runtime.providers.embedding.embedder import EmbeddingProfile, LocalEmbedder
 from sibyl_runtime.providers.embedding.encoder import Encoder
-from sibyl_runtime.providers.embedding.graph_cache import cache_directory, graph_file, graph_name, weights_digest
+from sibyl_runtime.providers.embedding.graph_cache import cache_directory, graph_file, graph_name, model_digest
 from sibyl_runtime.providers.embedding.model_files import ModelFiles, encoder_shape, find_model, read_model
 from sibyl_runtime.providers.embedding.tokenizer import Tokenizer
 from sibyl_runtime.providers.embedding.worker import EmbeddingWorker
@@ -45,7 +45,7 @@ async def open_embedder(name: str, provider: EmbeddingProvider) -> LocalEmbedder
 async def _open(provider: EmbeddingProvider, environ: Mapping[str, str]) -> LocalEmbedder:
     cache = cache_directory(environ)
     files = await asyncio.to_thread(_read, provider, environ)
-    digest = await asyncio.to_thread(weights_digest, files.weights, cache)
+    digest = await asyncio.to_thread(model_digest, files, cache)
     tokenizer = await asyncio.to_thread(Tokenizer.load, files.tokenizer)
     window = _window(provider, files)
     precision = "fp32" if provider.backend == "torch" else choose_precision(provider.precision)
@@ -105,6 +105,11 @@ async def _open_onnx(files: ModelFiles, cache: Path, digest: str, precision: str
 async def _open_torch(files: ModelFiles, device: str, window: int) -> Encoder:
     from sibyl_runtime.providers.embedding.torch_backend import TorchEncoder
 
+    if not files.weights:
+        raise StartupError(
+            f"model: {files.directory} was converted and holds no weights, which `backend: torch` needs; use the image "
+            "that carries torch, give the path of the whole model, or set `backend: onnx`"
+        )
     return await asyncio.to_thread(TorchEncoder, files, device=device, threads=_threads(), window=window)
 
 

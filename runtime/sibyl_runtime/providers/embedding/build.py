@@ -1,13 +1,14 @@
 """Converts a model to its ONNX graph: `python -m sibyl_runtime.providers.embedding.build all-MiniLM-L6-v2`.
 
-The runtime starts this when a graph is not in its cache. An image runs it while it is built, so that pods start with
-the graph in place.
+The runtime starts this when a graph is not in its cache. An image runs it with `--export` while it is built, so that
+pods start with the graphs in place and carry neither the weights a second time nor the library that converts them.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,27 +16,40 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 from safetensors import SafetensorError, safe_open
 
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.providers.embedding.cpu import choose_precision
-from sibyl_runtime.providers.embedding.graph_cache import cache_directory, graph_name, weights_digest
-from sibyl_runtime.providers.embedding.model_files import DEFAULT_MODEL, encoder_shape, find_model, read_model
-from sibyl_runtime.providers.embedding.onnx_graph import build_graph
+from sibyl_runtime.providers.embedding.graph_cache import BUILD_MODULE, cache_directory, graph_name, weights_digest
+from sibyl_runtime.providers.embedding.model_files import (
+    CONVERTED,
+    CONVERTED_DIGEST,
+    DEFAULT_MODEL,
+    DESCRIPTION,
+    EncoderShape,
+    ModelFiles,
+    encoder_shape,
+    find_model,
+    read_model,
+)
 from sibyl_runtime.providers.protocols import Vectors
 
+PRECISIONS = ("int8", "fp32")
 WORD_TABLE = "embeddings.word_embeddings.weight"
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Build one graph and print its path. Exit code 1, with the reason on the last line of stderr, when it fails."""
+    """Convert and print the paths. Exit code 1, with the reason on the last line of stderr, when it fails."""
     options = _parser().parse_args(arguments)
     try:
-        print(build(options.model, options.precision, options.output))
+        if options.export is not None:
+            written = export(options.model, options.export)
+        else:
+            written = [build(options.model, options.precision, options.output)]
     except (StartupError, SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         print(f"{type(error).__name__}: {error}" if not isinstance(error, StartupError) else error, file=sys.stderr)
         return 1
+    print(*written, sep="\n")
     return 0
 
 
@@ -44,18 +58,62 @@ def build(model: str, precision: str, output: Path | None) -> Path:
 
     Raises StartupError for a model that cannot be converted, KeyError for a tensor that is missing from its weights.
     """
-    files = read_model(find_model(model, os.environ), model)
-    shape = encoder_shape(files)
+    files, shape = _read(model)
     chosen = choose_precision(precision)
     if output is None:
         directory = cache_directory(os.environ)
         output = directory / graph_name(files, shape, weights_digest(files.weights, directory), chosen)
+    _write_graph(files, shape, chosen, output)
+    return output
+
+
+def export(model: str, directory: Path) -> list[Path]:
+    """Write `model` converted to `directory`: its description and the graphs of every precision, without its weights.
+
+    The name of the directory becomes the model's. Returns the paths of the graphs. Raises as `build` does.
+    """
+    files, shape = _read(model)
+    converted = directory / CONVERTED
+    converted.mkdir(parents=True, exist_ok=True)
+    for name in DESCRIPTION:
+        if (files.directory / name).is_file():
+            (directory / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(files.directory / name, directory / name)
+    digest = weights_digest(files.weights, cache_directory(os.environ))
+    (converted / CONVERTED_DIGEST).write_text(f"{digest}\n")
+    exported = read_model(directory, str(directory))
+    graphs = [converted / graph_name(exported, shape, digest, precision) for precision in PRECISIONS]
+    for precision, graph in zip(PRECISIONS, graphs, strict=True):
+        _write_graph(files, shape, precision, graph)
+    return graphs
+
+
+def _read(model: str) -> tuple[ModelFiles, EncoderShape]:
+    files = read_model(find_model(model, os.environ), model)
+    if not files.weights:
+        raise StartupError(
+            f"model: {files.directory} came converted and holds no weights, and no graph of the wanted precision that "
+            "this version reads: convert the model again from its weights"
+        )
+    return files, encoder_shape(files)
+
+
+def _write_graph(files: ModelFiles, shape: EncoderShape, precision: str, output: Path) -> None:
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise StartupError(
+            f"model: {files.name} must be converted, and the package `onnx` is not installed: install the extra "
+            "`convert` (`pip install 'sibyl-operator[convert]'`), or convert it where that is installed, by "
+            f"`python -m {BUILD_MODULE} {files.directory} --export DIRECTORY`, and name that directory"
+        ) from error
+    from sibyl_runtime.providers.embedding.onnx_graph import build_graph
+
     with safe_open(files.weights[0], framework="numpy") as tensors:
-        graph = build_graph(_Weights(tensors), shape, int8=chosen == "int8")
+        graph = build_graph(_Weights(tensors), shape, int8=precision == "int8")
     output.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(output) as temporary:
         onnx.save(graph, temporary)
-    return output
 
 
 class _Weights(Mapping[str, Vectors]):
@@ -95,7 +153,11 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sibyl_runtime.providers.embedding.build", description=__doc__)
     parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="name of the model, or path of its directory")
     parser.add_argument("--precision", choices=("auto", "int8", "fp32"), default="auto", help="arithmetic of the graph")
-    parser.add_argument("--output", type=Path, help="file to write; default: in the model cache")
+    target = parser.add_mutually_exclusive_group()
+    target.add_argument("--output", type=Path, help="file to write; default: in the model cache")
+    target.add_argument(
+        "--export", type=Path, metavar="DIRECTORY", help="write the model converted to every precision, without weights"
+    )
     return parser
 
 

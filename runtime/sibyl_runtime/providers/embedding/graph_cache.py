@@ -1,7 +1,8 @@
 """Keeps built graphs on disk, so that a model is converted once and not at every start.
 
 A graph is filed under what it was made from: the weights' hash, the encoder's shape, the precision and the version of
-the recipe. Two processes that build the same graph at once write two files and rename them to the same name.
+the recipe. A model may bring its graphs along, converted when an image was built: those are used where they are.
+Two processes that build the same graph at once write two files and rename them to the same name.
 Building runs in a process of its own: its memory is gone when it ends.
 """
 
@@ -22,13 +23,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 from sibyl_runtime.errors import StartupError
-from sibyl_runtime.providers.embedding.model_files import EncoderShape, ModelFiles
+from sibyl_runtime.providers.embedding.model_files import CONVERTED, CONVERTED_DIGEST, EncoderShape, ModelFiles
 
 CACHE_VARIABLE = "SIBYL_CACHE_DIR"
 BUILD_MODULE = "sibyl_runtime.providers.embedding.build"
 
 # Raise with every change of `onnx_graph` that changes vectors or speed; files of other versions are not read.
 RECIPE = 1
+
+_DIGEST = re.compile("[0-9a-f]{64}")
 
 log = logging.getLogger(__name__)
 
@@ -41,13 +44,27 @@ def cache_directory(environ: Mapping[str, str]) -> Path:
     return (Path(base) if base else Path("~/.cache").expanduser()) / "sibyl" / "models"
 
 
+def model_digest(files: ModelFiles, directory: Path) -> str:
+    """sha256 over the weights, as hex: computed, or told by the model where it came converted, without weights.
+
+    Raises StartupError for a note that is no such hash.
+    """
+    if files.weights:
+        return weights_digest(files.weights, directory)
+    note = files.converted / CONVERTED_DIGEST
+    digest = note.read_text().strip()
+    if not _DIGEST.fullmatch(digest):
+        raise StartupError(f"model: {note} holds no sha256 of the weights; convert the model again")
+    return digest
+
+
 def weights_digest(weights: Iterable[Path], directory: Path) -> str:
     """sha256 over the weights, as hex. Remembered in `directory` by path, size and change time of the files."""
     files = [path.resolve() for path in weights]
     facts = [(str(path), status.st_size, status.st_mtime_ns) for path in files for status in [path.stat()]]
     note = directory / "digests" / hashlib.sha256(repr(facts).encode()).hexdigest()[:32]
     with contextlib.suppress(OSError):
-        if re.fullmatch("[0-9a-f]{64}", digest := note.read_text()):
+        if _DIGEST.fullmatch(digest := note.read_text()):
             return digest
     running = hashlib.sha256()
     for path in files:
@@ -68,16 +85,17 @@ def graph_name(files: ModelFiles, shape: EncoderShape, digest: str, precision: s
 
 @contextlib.asynccontextmanager
 async def graph_file(directory: Path, name: str, model: Path, precision: str) -> AsyncIterator[Path]:
-    """The graph `name`, built when it is not in `directory` yet. Readable inside the context.
+    """The graph `name`: the model's own, or else built when it is not in `directory` yet. Readable inside the context.
 
     Where `directory` cannot be written the graph lives in a temporary directory, with a warning, and only as long as
     the context. Raises StartupError when the graph cannot be built or written anywhere.
     """
-    kept = directory / name
-    if kept.is_file():
-        yield kept
-        return
+    for kept in (model / CONVERTED / name, directory / name):
+        if kept.is_file():
+            yield kept
+            return
     obstacle = await asyncio.to_thread(_obstacle, directory)
+    kept = directory / name
     with contextlib.ExitStack() as stack:
         if obstacle is not None:
             kept = stack.enter_context(_temporary_directory(directory, obstacle)) / name
@@ -104,7 +122,7 @@ async def _build(model: Path, output: Path, precision: str) -> None:
             await child.wait()
     if child.returncode != 0:
         reason = errors.decode(errors="replace").strip().rpartition("\n")[2] or f"exit code {child.returncode}"
-        raise StartupError(f"model: converting {model} failed: {reason}")
+        raise StartupError(f"model: converting {model} failed: {reason.removeprefix('model: ')}")
     log.info("converted the model in %.1f s", time.monotonic() - started)
 
 

