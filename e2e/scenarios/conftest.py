@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.images import Images, build_images
+from e2e.images.build import Built, ensure_images
 from e2e.node.node import Node, running_node
 from e2e.scenarios.release import Release
 from e2e.scenarios.team import Team
@@ -31,24 +31,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def images() -> Images:
+def images() -> list[Built]:
     """The images of the repository, built from its own Dockerfiles."""
-    return build_images()
+    return ensure_images()
 
 
 @pytest.fixture(scope="session")
-def node(images: Images) -> Iterator[Node]:
+def node(images: list[Built]) -> Iterator[Node]:
     """The node, with the images on it."""
     with running_node() as running:
-        for archive in images.archives:
-            running.load_image(archive)
+        for image in images:
+            running.load_image(image.archive)
         yield running
 
 
 @pytest.fixture(scope="session")
-def release(node: Node, images: Images) -> Iterator[Release]:
+def release(node: Node) -> Iterator[Release]:
     """`helm install`, in sibyl-system."""
-    installed = Release(node, images)
+    installed = Release(node)
     installed.install()
     yield installed
     installed.uninstall()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from e2e.images import Images
+from e2e.images.recipe import OPERATOR, POSTGRES, REDIS, RUNTIME
 from e2e.node.node import Node
 from e2e.programs import ROOT
 
@@ -27,7 +27,6 @@ class Release:
     """The release `sibyl` in sibyl-system."""
 
     node: Node
-    images: Images
     chart: Path = CHART
     values: Mapping[str, Any] = field(default_factory=dict)
 
@@ -70,13 +69,14 @@ class Release:
         return str(lease["spec"].get("holderIdentity") or "")
 
     def _values(self) -> list[str]:
+        repository, _, tag = OPERATOR.reference.rpartition(":")
         values = {
-            "image": {"repository": self.images.operator.repository, "tag": self.images.operator.tag},
+            "image": {"repository": repository, "tag": tag},
             "settings": {
                 **SETTINGS,
-                "runtimeImage": self.images.runtime.name,
-                "databaseImage": self.images.postgres.name,
-                "cacheImage": self.images.redis.name,
+                "runtimeImage": RUNTIME.reference,
+                "databaseImage": POSTGRES.reference,
+                "cacheImage": REDIS.reference,
             },
             **self.values,
         }

@@ -8,8 +8,8 @@ from typing import Final
 from sibyl_operator import __version__
 
 PUBLIC_RUNTIME: Final = f"sibyl-runtime:{__version__}"
-PUBLIC_DATABASE: Final = "pgvector/pgvector:pg18"
-PUBLIC_CACHE: Final = "redis:8-alpine"
+PUBLIC_DATABASE: Final = "docker.io/pgvector/pgvector:pg18"
+PUBLIC_CACHE: Final = "docker.io/library/redis:8-alpine"
 
 
 @dataclass(frozen=True)

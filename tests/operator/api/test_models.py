@@ -34,6 +34,7 @@ def test_fields_are_camel_case_outside() -> None:
         "maxReplicas": 20,
         "targetCPUUtilization": 70,
         "targetMemoryUtilization": 80,
+        "behavior": None,
     }
 
 

@@ -235,7 +235,7 @@ SAMPLES = sorted((ROOT / "manifests" / "samples").glob("*.yaml"))
 EXPECTED = {
     "external-database": everywhere(POSTGRES),
     "production": everywhere(POSTGRES, REDIS, 443),
-    "quickstart": everywhere(POSTGRES),
+    "quickstart": {(DATABASE, POSTGRES)},
     "read-replicas": {(DATABASE, POSTGRES), (DATABASE_REPLICA, POSTGRES), (CACHE, REDIS)},
 }
 

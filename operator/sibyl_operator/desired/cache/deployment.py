@@ -22,7 +22,6 @@ from sibyl_operator.desired.names import CACHE, CONFIG_HASH, SECRETS_HASH, Names
 from sibyl_operator.desired.secrets import digest_of
 from sibyl_operator.observed import SecretFacts
 
-CACHE_IMAGE: Final = "docker.io/library/redis:8.2-alpine"
 CONTAINER: Final = "redis"
 # The user that the images of Redis have, though any would do: nothing of the image is written to.
 USER: Final = 999
@@ -94,7 +93,7 @@ def _container(resource: WorkspaceResource) -> dict[str, Any]:
     memory = memory_limit(resource.spec.cache.memory)
     return {
         "name": CONTAINER,
-        "image": resource.spec.cache.image or CACHE_IMAGE,
+        "image": resource.spec.cache.image or resource.images.cache,
         "imagePullPolicy": "IfNotPresent",
         "command": ["sh", f"{CONFIG_DIRECTORY}/{START_KEY}"],
         "ports": [{"name": "redis", "containerPort": PORT, "protocol": "TCP"}],

@@ -12,7 +12,6 @@ from sibyl_operator.api.scaling import planned_connections
 from sibyl_operator.database.settings import ServerSize, shared_memory
 from sibyl_operator.desired.names import Names
 
-DATABASE_IMAGE: Final = "pgvector/pgvector:pg18"
 CONTAINER: Final = "postgres"
 PREPARATION: Final = "prepare"
 PORT: Final = 5432
@@ -125,7 +124,7 @@ def _container(resource: WorkspaceResource, name: str, *, script: str, environme
     }
     return {
         "name": name,
-        "image": resource.spec.database.image or DATABASE_IMAGE,
+        "image": resource.spec.database.image or resource.images.database,
         "imagePullPolicy": "IfNotPresent",
         **_script(script),
         "env": [
