@@ -20,7 +20,7 @@ def test_the_quickstart_answers_from_inside_and_outside_the_cluster(
 ) -> None:
     begin = time.monotonic()
     team.kubectl("apply", "-f", str(SAMPLES / "quickstart.yaml"))
-    team.kubectl("wait", "--for=condition=Ready", "swk/quickstart", "--timeout=170s", check=False)
+    team.kubectl("wait", "--for=condition=Ready", "swk/quickstart", "--timeout=100s", check=False)
     team.wait_ready("quickstart", timeout=5)
     timings.seconds("1  kubectl apply to Ready, database included", time.monotonic() - begin)
 
