@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from itertools import count
+
 import httpx
+import psycopg
 
 from e2e.node.node import Node
 from e2e.scenarios.team import Team, sample, wait_for
@@ -28,7 +32,7 @@ def test_a_document_that_no_schema_can_judge(team: Team, timings: Timings) -> No
 
 def test_a_missing_secret(team: Team, timings: Timings) -> None:
     external = {"provider": "External", "external": {"secretRef": {"name": "our-database"}}}
-    team.apply(sample("external-database", rename="docs", runtime=SMALL_PODS, database=external))
+    team.apply(sample("quickstart", rename="docs", runtime=SMALL_PODS, database=external))
     found = team.wait_condition("docs", "DatabaseReady", "False", reason="SecretNotFound")
     assert "create secret generic our-database --from-literal=" in found["message"]
     timings.say("10 missing Secret", found["message"][:120])
@@ -70,7 +74,10 @@ def test_a_full_volume(team: Team, node: Node, timings: Timings) -> None:
     address = team.address("quickstart")
 
     def full() -> bool:
-        _fill(address)
+        # Whoever else has the volume: what one writes is missing to the other.
+        with suppress(psycopg.Error):
+            team.rows("quickstart", "quickstart-db-0", FILL)
+        _send(address)
         return team.condition("quickstart", "DatabaseReady").get("reason") == "VolumeFull"
 
     wait_for(full, "the volume to be full, and said so", timeout=240)
@@ -78,20 +85,25 @@ def test_a_full_volume(team: Team, node: Node, timings: Timings) -> None:
     assert "data-quickstart-db-0" in found["message"]
     timings.say("10 full volume", found["message"][:120])
     node.grow_volume(team.namespace, "data-quickstart-db-0", "512Mi")
-    wait_for(lambda: _fill(address) == 200, "documents to be taken again", timeout=240)
+    wait_for(lambda: _send(address) == 200, "documents to be taken again", timeout=240)
     team.wait_ready("quickstart")
 
 
-_NUMBER = iter(range(1_000_000))
+# Eight megabytes of text that does not compress, in pages of one row.
+FILL = """
+    CREATE TABLE IF NOT EXISTS filler (page text);
+    ALTER TABLE filler ALTER COLUMN page SET STORAGE PLAIN;
+    INSERT INTO filler SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 200000) AS n GROUP BY n % 1000
+"""
+_NUMBER = count()
 
 
-def _fill(address: str) -> int:
-    """Send a page of text that is new; the status of the answer, 0 for none."""
+def _send(address: str) -> int:
+    """Send a document that is new; the status of the answer, 0 for none."""
     number = next(_NUMBER)
-    words = " ".join(f"word{number}x{index * 7919 % 10007}" for index in range(2000))
-    documents = [{"id": f"page-{number}-{part}", "title": "Page", "text": f"{part} {words}"} for part in range(20)]
+    document = {"id": f"page-{number}", "title": "Page", "text": f"Page number {number} of many. " * 100}
     try:
-        response = httpx.post(f"{address}/documents", json={"source": "pages", "documents": documents}, timeout=60)
+        response = httpx.post(f"{address}/documents", json={"source": "pages", "documents": [document]}, timeout=60)
     except httpx.HTTPError:
         return 0
     return response.status_code
@@ -106,10 +118,10 @@ def test_a_resource_quota_that_is_too_small(team: Team, timings: Timings) -> Non
     }
     team.apply(quota)
     team.apply(sample("quickstart", runtime=SMALL_PODS))
-    found = team.wait_condition("quickstart", "RuntimeReady", "False", reason="QuotaExceeded", timeout=90)
+    found = team.wait_condition("quickstart", "RuntimeReady", "False", reason="PodsRefused", timeout=90)
     assert "small" in found["message"]
-    database = team.wait_condition("quickstart", "DatabaseReady", "False", reason="QuotaExceeded", timeout=90)
-    assert "small" in database["message"]
+    database = team.wait_condition("quickstart", "DatabaseReady", "False", reason="PodsMissing", timeout=90)
+    assert "ResourceQuota" in database["message"]
     timings.say("10 quota too small", found["message"][:120])
     team.kubectl("delete", "resourcequota", "small")
     team.wait_ready("quickstart", timeout=240)

@@ -33,9 +33,9 @@ def test_the_quickstart_answers_from_inside_and_outside_the_cluster(
         response = httpx.post(f"{address}/mcp/tools/search_documents", json={"query": QUESTION}, timeout=30)
     _is_right(response.json())
     _is_right(_ask_from_inside(team))
-    columns = team.kubectl("get", "swk").stdout
-    assert columns.split("\n")[0].split()[:2] == ["NAME", "READY"]
-    assert "True" in columns
+    header, row = team.kubectl("get", "swk").stdout.splitlines()
+    assert header.split()[:2] == ["NAME", "READY"]
+    assert row.split()[:2] == ["quickstart", "True"]
 
 
 def _is_right(body: dict[str, object]) -> None:

@@ -26,7 +26,7 @@ def test_a_replica_follows_the_primary_and_is_rebuilt_when_it_is_lost(team: Team
     assert expected > 0
     took = wait_for(lambda: _count(team, "docs-db-replica-0") == expected, "the replica to have every chunk")
     timings.seconds("7  rows on the replica after ingestion", took)
-    assert team.get("swk", "docs")["status"]["database"]["replicas"] == "1/1"
+    assert team.get("swk", "docs")["status"]["database"]["readReplicas"] == "1/1"
 
     team.kubectl("delete", "pvc", "data-docs-db-replica-0", "--wait=false")
     team.kubectl("delete", "pod", "docs-db-replica-0", "--wait=false")

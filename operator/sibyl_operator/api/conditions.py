@@ -14,7 +14,13 @@ from sibyl_operator.api.checks.builtin_database import BUILTIN_DATABASE_READY
 from sibyl_operator.api.checks.cache import CACHE_READY
 from sibyl_operator.api.checks.configuration import CONFIG_APPLIED
 from sibyl_operator.api.checks.database import DATABASE_READY
-from sibyl_operator.api.checks.runtime import RUNTIME_READY, desired_replicas, find_child, running_pods
+from sibyl_operator.api.checks.runtime import (
+    RUNTIME_READY,
+    available_replicas,
+    desired_replicas,
+    find_child,
+    running_pods,
+)
 from sibyl_operator.api.condition import Condition, bounded, judge
 from sibyl_operator.api.resource import InvalidResource
 from sibyl_operator.api.scaling import planned_connections
@@ -85,14 +91,15 @@ def cache_ready(observed: Observed) -> Condition:
 def runtime_ready(observed: Observed) -> Condition:
     """As many pods serve as should."""
     desired = desired_replicas(find_child(observed, "Deployment") or {})
-    described = f"{desired} of {desired} pods are available"
+    described = f"{min(desired, available_replicas(observed))} of {desired} pods are available"
     return judge("RuntimeReady", RUNTIME_READY, observed, reason="ReplicasAvailable", message=described)
 
 
 def config_applied(observed: Observed) -> Condition:
     """Every pod says itself that it serves the configuration of the spec."""
-    pods = len(running_pods(observed))
-    described = f"{pods} of {pods} pods serve configuration {observed.config_hash}"
+    pods = running_pods(observed)
+    loaded = sum(pod.loaded_hash == observed.config_hash for pod in pods)
+    described = f"{loaded} of {len(pods)} pods serve configuration {observed.config_hash}"
     return judge("ConfigApplied", CONFIG_APPLIED, observed, reason="ConfigLoaded", message=described)
 
 

@@ -42,6 +42,8 @@ DROPPED_WHEN_ZERO = frozenset(
 )
 # A NetworkPolicy's lists are replaced whole, also its `ports`: what somebody added to them would otherwise stay.
 ATOMIC = ("spec.egress", "spec.ingress")
+# Selectors are replaced whole too: with one more label a Service finds no pod.
+ATOMIC_MAPS = frozenset({"matchLabels", "nodeSelector", "selector"})
 # A variable refers to those before it.
 ORDERED = frozenset({"env"})
 IDENTITY = ("apiVersion", "kind")
@@ -69,6 +71,8 @@ def _of_value(wanted: Any, found: Any, name: str, path: str) -> str | None:
         return None if _says_nothing(wanted, name) else path
     if isinstance(wanted, Mapping):
         if not isinstance(found, Mapping):
+            return path
+        if name in ATOMIC_MAPS and set(found) != set(wanted):
             return path
         if name in QUANTITIES:
             return None if _equal_quantities(wanted, found) else path

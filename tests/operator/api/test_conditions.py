@@ -200,6 +200,20 @@ FINDINGS: list[tuple[Observed, str, str, str, str, str]] = [
 ]  # fmt: skip
 
 
+def test_pods_that_an_autoscaler_adds_are_no_trouble_while_they_start() -> None:
+    of = resource(runtime={"autoscaling": {"minReplicas": 2, "maxReplicas": 5}})
+    hashed = config_hash(of)
+    starting = pod("c", None, ready=False, error="it has no address yet")
+    seen = observed(of, pods=(pod("a", hashed), pod("b", hashed), starting))
+    for (kind, _), child in seen.children.items():
+        if kind == "Deployment":
+            child["spec"]["replicas"] = 3
+    found = {condition.type: condition for condition in conditions(seen)}
+    assert found["Ready"].status == "True"
+    assert found["RuntimeReady"].message == "2 of 3 pods are available"
+    assert found["ConfigApplied"].message == f"2 of 3 pods serve configuration {hashed}"
+
+
 @pytest.mark.parametrize(
     ("of", "kind", "status", "reason", "abnormal", "message"),
     FINDINGS,

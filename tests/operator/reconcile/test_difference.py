@@ -63,6 +63,9 @@ DIFFERENT: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
     "a peer that may be anywhere": (
         {"from": [{"namespaceSelector": {}}]}, {"from": [{}]}, "from[0].namespaceSelector",
     ),
+    "a label that was added to a selector": (
+        {"spec": {"selector": {"a": "1"}}}, {"spec": {"selector": {"a": "1", "b": "2"}}}, "spec.selector",
+    ),
     "an item more in an atomic list": ({"args": ["a"]}, {"args": ["a", "b"]}, "args"),
     "the order of an atomic list": ({"args": ["a", "b"]}, {"args": ["b", "a"]}, "args[0]"),
     "a pointer set to false that is gone": (

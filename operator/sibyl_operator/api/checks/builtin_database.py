@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sibyl_operator.api.checks.database import (
-    last_write_succeeded,
+    last_write_succeeded_of,
     primary_accepts_queries_of,
     vector_extension_current,
 )
@@ -14,6 +14,7 @@ from sibyl_operator.api.checks.database_servers import (
     PRIMARY,
     REPLICA,
     components,
+    enlarge_claim,
     pods_wanted,
     server_name,
     stateful_set,
@@ -97,12 +98,10 @@ def volumes_have_room(observed: Observed) -> Finding | None:
     for pod in service_pods(observed, PRIMARY, REPLICA):
         if pod.ready or NO_SPACE not in (pod.last_words or ""):
             continue
-        claim = f"kubectl -n {observed.resource.namespace} patch pvc data-{pod.name}"
-        size = '{"spec": {"resources": {"requests": {"storage": "SIZE"}}}}'
         return Finding(
             "VolumeFull",
-            f"the volume of pod {pod.name} is full: {pod.last_words}; where its StorageClass allows it, enlarge the "
-            f"claim: {claim} --type merge --patch '{size}'; the server then goes on by itself",
+            f"the volume of pod {pod.name} is full: {pod.last_words}; {enlarge_claim(observed, pod.name)}; the server "
+            "then goes on by itself",
         )
     return None
 
@@ -132,6 +131,11 @@ def primary_accepts_queries(observed: Observed) -> Finding | None:
         "a password that has just been made takes effect with the restart of the pod; else check that the network lets "
         "the operator and the pods reach it",
     )
+
+
+def last_write_succeeded(observed: Observed) -> Finding | None:
+    """No pod has met a refusal when it last wrote."""
+    return last_write_succeeded_of(observed, enlarge_claim(observed, f"{server_name(observed, PRIMARY)}-0"))
 
 
 BUILTIN_DATABASE_READY: Final[tuple[Check, ...]] = (

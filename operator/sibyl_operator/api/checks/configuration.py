@@ -30,8 +30,9 @@ def no_pod_serves_another(observed: Observed) -> Finding | None:
 
 
 def every_pod_answers(observed: Observed) -> Finding | None:
-    """Every pod answered at all."""
+    """Every pod that serves answered at all; one that is on its way up beside them serves nobody yet."""
     pods = running_pods(observed)
+    pods = tuple(pod for pod in pods if pod.ready) or pods
     silent = sorted((pod.name, pod.error or "it does not say what it loaded") for pod in pods if not pod.loaded_hash)
     if not silent:
         return None

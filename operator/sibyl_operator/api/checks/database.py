@@ -85,11 +85,16 @@ def connections_within_budget(observed: Observed) -> Finding | None:
 
 def last_write_succeeded(observed: Observed) -> Finding | None:
     """No pod has met a refusal when it last wrote. Reading goes on meanwhile, so that nothing else shows it."""
+    return last_write_succeeded_of(observed, "make room on its volume")
+
+
+def last_write_succeeded_of(observed: Observed, room: str) -> Finding | None:
+    """The same for any provider; `room` is how to make some where the volume is full."""
     for pod in running_pods(observed):
         failed = _last_failed_write(pod)
         if failed is not None:
             full = failed.get("sqlstate") == DISK_FULL
-            step = "once there is room, ingest again" if full else "mend that, then ingest again"
+            step = f"{room}; then ingest again" if full else "mend that, then ingest again"
             return Finding("VolumeFull" if full else "WriteRefused", f"pod {pod.name}: {failed.get('error')}; {step}")
     return None
 

@@ -24,6 +24,15 @@ def components(observed: Observed) -> tuple[str, ...]:
     return (PRIMARY, REPLICA) if observed.resource.spec.database.read_replicas else (PRIMARY,)
 
 
+def enlarge_claim(observed: Observed, pod: str) -> str:
+    """How to give a server a larger volume."""
+    size = '{"spec": {"resources": {"requests": {"storage": "SIZE"}}}}'
+    return (
+        f"where its StorageClass allows it, enlarge the claim: kubectl -n {observed.resource.namespace} patch pvc "
+        f"data-{pod} --type merge --patch '{size}'"
+    )
+
+
 def server_name(observed: Observed, component: str) -> str:
     """The name of a component's StatefulSet, which its pods' names begin with."""
     return child_name(observed.resource.name, SUFFIXES[component], longest=LONGEST_STATEFUL_SET)

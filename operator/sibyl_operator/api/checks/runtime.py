@@ -9,6 +9,7 @@ from sibyl_operator.api.checks.pods import Advice, alive, creation_finding, star
 from sibyl_operator.api.checks.secrets import secret_key_finding
 from sibyl_operator.api.condition import Check, Finding, listed
 from sibyl_operator.api.labels import child_name, label_value
+from sibyl_operator.api.scaling import replica_bounds
 from sibyl_operator.observed import Observed, PodFacts
 
 ADVICE: Final = Advice(
@@ -92,11 +93,9 @@ def rollout_progresses(observed: Observed) -> Finding | None:
 
 
 def replicas_available(observed: Observed) -> Finding | None:
-    """As many pods can serve as there should be."""
-    deployment = find_child(observed, "Deployment") or {}
-    desired = desired_replicas(deployment)
-    available = deployment.get("status", {}).get("availableReplicas", 0)
-    if available >= desired:
+    """As many pods serve as must. What an autoscaler adds on top may still be starting: that is no trouble."""
+    desired, available = desired_replicas(find_child(observed, "Deployment") or {}), available_replicas(observed)
+    if available >= min(desired, replica_bounds(observed.resource.spec.runtime).fewest):
         return None
     unready = sorted(pod.name for pod in running_pods(observed) if not pod.ready)
     waiting = f"; not ready: {listed(unready)}" if unready else ""
@@ -121,6 +120,12 @@ def desired_replicas(deployment: Mapping[str, Any]) -> int:
     """What the Deployment aims at now: written by us, or by the autoscaler."""
     replicas: int = deployment.get("spec", {}).get("replicas", 1)
     return replicas
+
+
+def available_replicas(observed: Observed) -> int:
+    """The pods that serve, as the Deployment counts them."""
+    available: int = (find_child(observed, "Deployment") or {}).get("status", {}).get("availableReplicas", 0)
+    return available
 
 
 def running_pods(observed: Observed) -> tuple[PodFacts, ...]:

@@ -133,7 +133,9 @@ CASES: dict[str, tuple[Observed, str, str, str]] = {
     ),
     "a write that found no room": (
         failing("53100", "the volume of PostgreSQL is full"), "False", "VolumeFull",
-        "pod docs-a: the volume of PostgreSQL is full; once there is room, ingest again",
+        "pod docs-a: the volume of PostgreSQL is full; where its StorageClass allows it, enlarge the claim: kubectl -n "
+        "team patch pvc data-docs-db-0 --type merge --patch "
+        """'{"spec": {"resources": {"requests": {"storage": "SIZE"}}}}'; then ingest again""",
     ),
     "a write that was refused": (
         failing("25006", "read-only"), "False", "WriteRefused",
