@@ -10,6 +10,7 @@ import pytest
 from sibyl_operator.api.condition import Condition
 from sibyl_operator.api.conditions import conditions, invalid_conditions
 from sibyl_operator.api.resource import InvalidResource, read_resource
+from sibyl_operator.desired import config_hash
 from sibyl_operator.observed import ApplyError, Conflict, Observed, SecretFacts
 from tests.operator.api.facts import DATABASE, body, children, observed, pod, resource, valid
 
