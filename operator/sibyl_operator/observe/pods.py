@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ CONFIG_HASH = "sibyl.dev/config-hash"
 METRICS_PORT_NAME = "metrics"
 LARGEST_ANSWER = 4 * 1024 * 1024
 LONGEST_WORDS = 500
+FATAL_LINE = re.compile(r"\b(FATAL|PANIC):  .*")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def pod_facts(pod: Manifest, answers: Answers) -> PodFacts:
         waiting_reason=waiting.get("reason") or unscheduled.get("reason"),
         waiting_message=waiting.get("message") or unscheduled.get("message"),
         restarts=container.get("restartCount", 0),
-        last_words=_last_line(container),
+        last_words=_last_words(container),
         error=answers.error,
     )
 
@@ -88,14 +90,18 @@ def _first_unfinished(status: Mapping[str, Any]) -> Mapping[str, Any]:
     return next(iter(status.get("containerStatuses", [])), {})
 
 
-def _last_line(container: Mapping[str, Any]) -> str | None:
-    """The last line of what the container wrote before it ended: a program that cannot start says why in one line."""
+def _last_words(container: Mapping[str, Any]) -> str | None:
+    """Why a container ended, in its own words: a program that cannot start says it in its last line.
+
+    PostgreSQL says it in a line of severity FATAL or PANIC, and then tells how it shuts down.
+    """
     terminated = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated") or {}
-    lines = [line.strip() for line in str(terminated.get("message") or "").splitlines() if line.strip()]
     if terminated.get("reason") == "OOMKilled":
         # Its own last line knows nothing of it.
         return "it was killed because it needed more memory than its limit"
-    return lines[-1][:LONGEST_WORDS] if lines else None
+    lines = [line.strip() for line in str(terminated.get("message") or "").splitlines() if line.strip()]
+    fatal = [found.group() for line in lines if (found := FATAL_LINE.search(line))]
+    return next((words[-1][:LONGEST_WORDS] for words in (fatal, lines) if words), None)
 
 
 def _condition(status: Mapping[str, Any], kind: str) -> Mapping[str, Any]:

@@ -115,6 +115,19 @@ KILLED = {
     "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": "ready"}},
     "restartCount": 1,
 }
+SHUT_DOWN = """\
+2026-11-26 01:03:24.738 UTC [12] LOG:  redo starts at 0/1C07848
+2026-11-26 01:03:24.776 UTC [12] FATAL:  could not write to file "pg_wal/xlogtemp.12": No space left on device
+2026-11-26 01:03:24.779 UTC [1] LOG:  startup process (PID 12) exited with exit code 1
+2026-11-26 01:03:24.789 UTC [1] LOG:  database system is shut down
+"""
+POSTGRES = {
+    "name": "postgres",
+    "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+    "lastState": {"terminated": {"exitCode": 1, "message": SHUT_DOWN}},
+    "restartCount": 2,
+}
+NO_SPACE = 'FATAL:  could not write to file "pg_wal/xlogtemp.12": No space left on device'
 
 
 @pytest.mark.parametrize(
@@ -123,6 +136,7 @@ KILLED = {
         (CRASHING, PENDING, "CrashLoopBackOff", "the volume is full", 3),
         (DONE, PENDING, "PodInitializing", None, 0),
         (DONE, KILLED, "CrashLoopBackOff", "it was killed because it needed more memory than its limit", 1),
+        (DONE, POSTGRES, "CrashLoopBackOff", NO_SPACE, 2),
     ],
 )
 def test_a_pod_is_told_by_the_container_that_it_is_at(
