@@ -210,6 +210,34 @@ async def test_a_server_that_goes_away_is_an_outage_and_its_return_needs_no_rest
         await database.close()
 
 
+async def test_an_outage_that_outlives_the_pools_own_patience_and_many_callers_ends_with_it(
+    own_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sibyl_runtime.store.pool._RECONNECT_TIMEOUT", 0.2)
+    database = await open_database(own_server.dsn, provider(own_server.dsn, max_overflow=0, pool_timeout=0.05))
+
+    async def given_up() -> bool:
+        return database.stats()["pool_size"] == 0
+
+    async def back() -> bool:
+        try:
+            return await database.run(_one, stage="search", wait=5) == 1
+        except DatabaseUnavailable:
+            return False
+
+    try:
+        await asyncio.to_thread(own_server.stop)
+        for _ in range(10):
+            with pytest.raises(DatabaseUnavailable):
+                await database.run(_one, stage="search")
+        await eventually(given_up)
+        assert database.stats()["requests_waiting"] == 0
+        await asyncio.to_thread(own_server.start)
+        await eventually(back)
+    finally:
+        await database.close()
+
+
 async def test_a_server_that_restarted_between_two_requests_costs_no_request(own_server: EmbeddedPostgres) -> None:
     settings = provider(own_server.dsn, pool_size=3, max_overflow=0, pool_timeout=10)
     database = await open_database(own_server.dsn, settings)

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
 import psycopg
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
 from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, Overloaded, SibylError, StartupError
 from sibyl_runtime.store.connection import Connection, configure, connect_options
@@ -25,6 +25,8 @@ Work = Callable[[Connection], Awaitable[T]]
 _OPEN_TIMEOUT = 15.0
 # The pool's own default, 300 s of doubling pauses, leaves a runtime down for a minute after its database is back.
 _RECONNECT_TIMEOUT = 2.0
+_LONGEST_QUEUE = 4
+"""Callers that may wait for each connection of a full pool."""
 # How long a cancelled query may take to end in good order before its connection is thrown away.
 _CANCEL_GRACE = 0.5
 _CLOSE_TIMEOUT = 5.0
@@ -45,13 +47,14 @@ class Database:
             max_size=largest,
             timeout=provider.pool_timeout,
             max_lifetime=provider.pool_recycle,
-            max_waiting=4 * largest,
             reconnect_timeout=_RECONNECT_TIMEOUT,
             check=AsyncConnectionPool.check_connection if provider.pool_pre_ping else None,
             configure=self._configure,
             name="sibyl",
         )
         self._in_use = 0
+        self._waiting = 0
+        self._most_waiting = _LONGEST_QUEUE * largest
         self._errors_before_success = 0
         self._recheck: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[Any]] = set()
@@ -87,7 +90,8 @@ class Database:
 
     def stats(self) -> dict[str, int]:
         """The pool's own figures (pool_size, pool_available, requests_waiting, requests_wait_ms, ...)."""
-        return dict(self._pool.get_stats())
+        # The pool's own count keeps callers that have gone until it next gets a connection.
+        return {**self._pool.get_stats(), "requests_waiting": self._waiting}
 
     async def run(
         self,
@@ -131,10 +135,7 @@ class Database:
 
     @contextlib.asynccontextmanager
     async def _connection(self, wait: float | None) -> AsyncIterator[Connection]:
-        try:
-            connection = await self._pool.getconn(timeout=wait)
-        except (PoolTimeout, TooManyRequests, PoolClosed) as error:
-            raise self._no_connection(error) from error
+        connection = await self._taken(wait)
         self._in_use += 1
         try:
             async with connection:
@@ -146,11 +147,23 @@ class Database:
             finally:
                 self._in_use -= 1
 
-    def _no_connection(self, error: psycopg.Error) -> SibylError:
+    async def _taken(self, wait: float | None) -> Connection:
+        # Not by the pool's `max_waiting`: it counts callers that have gone, and a full queue makes no connection. An
+        # outage that outlives `reconnect_timeout` would then never end.
+        if self._waiting >= self._most_waiting:
+            raise self._no_connection(waited_in_vain=False)
+        self._waiting += 1
+        try:
+            return await self._pool.getconn(timeout=wait)
+        except (PoolTimeout, PoolClosed) as error:
+            raise self._no_connection(waited_in_vain=True) from error
+        finally:
+            self._waiting -= 1
+
+    def _no_connection(self, *, waited_in_vain: bool) -> SibylError:
         """Nobody holds a connection and yet there is none to be had: the server is away. Otherwise we are busy."""
         # A queue can be full for a moment because connections are being made; that alone is no outage.
-        waited_in_vain = isinstance(error, PoolTimeout) or self._cannot_connect()
-        if isinstance(error, PoolClosed) or (self._in_use == 0 and waited_in_vain):
+        if self._pool.closed or (self._in_use == 0 and (waited_in_vain or self._cannot_connect())):
             return DatabaseUnavailable(f"no connection to {self._endpoint}; {ADVICE}", retry_after=RETRY_AFTER)
         return Overloaded(
             f"all {self._pool.max_size} database connections are in use; try again, or raise "
