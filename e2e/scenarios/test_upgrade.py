@@ -33,7 +33,7 @@ def test_an_upgrade_restarts_no_pod_and_an_uninstall_leaves_data_and_crd(
         wait_for(lambda: release.leader(), "a leader of the new version")
         team.wait_ready("quickstart")
         assert _pods(team) == before, "pods were replaced although their workspace did not change"
-        timings.say("9  pods replaced by an upgrade", f"0 of {len(before)} (from {revision})")
+        timings.say("9  pods replaced by an upgrade", f"0 of {len(before)} ({revision})")
         release.uninstall()
         assert node.kubectl("get", "crd", "sibylworkspaces.sibyl.dev", "-o", "name").stdout
         assert team.get("swk", "quickstart")
@@ -53,15 +53,26 @@ def _pods(team: Team) -> dict[str, str]:
 
 
 def previous_chart(directory: Path) -> tuple[Path, str]:
-    """The chart as it was before the last commit that changed it, or the present one where there is only one."""
+    """The chart as it was before it last changed, as far back as it grants what the present operator needs."""
     path = CHART.relative_to(ROOT)
-    log = _git("log", "--format=%h", "-2", "--", str(path)).decode().split()
-    if len(log) < 2:
-        return CHART, "the first chart"
-    archive = _git("archive", "--format=tar", log[1], str(path))
-    with tarfile.open(fileobj=BytesIO(archive)) as tar:
-        tar.extractall(directory / log[1], filter="data")
-    return directory / log[1] / path, log[1]
+    for commit in _git("log", "--format=%h", "-20", "--", str(path)).decode().split():
+        archive = _git("archive", "--format=tar", commit, str(path))
+        with tarfile.open(fileobj=BytesIO(archive)) as tar:
+            tar.extractall(directory / commit, filter="data")
+        chart = directory / commit / path
+        if _contents(chart) != _contents(CHART) and _rights(chart) == _rights(CHART):
+            return chart, f"the chart of {commit}"
+    return CHART, "the present chart: no other one grants what its operator needs"
+
+
+def _contents(chart: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(chart)): file.read_bytes() for file in chart.rglob("*") if file.is_file()}
+
+
+def _rights(chart: Path) -> list[str]:
+    """The rules of the operator's Roles, without what is said of them."""
+    lines = (chart / "templates" / "_rules.tpl").read_text().splitlines()
+    return [line for line in lines if not line.strip().startswith("#")]
 
 
 def _git(*arguments: str) -> bytes:
