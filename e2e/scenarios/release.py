@@ -56,6 +56,11 @@ class Release:
         """kubectl in the operator's namespace."""
         return self.node.kubectl("--namespace", NAMESPACE, *arguments).stdout
 
+    def pods(self) -> set[str]:
+        """The operator's pods that are not ending."""
+        found = json.loads(self.kubectl("get", "pods", "-l", "app.kubernetes.io/name=sibyl-operator", "-o", "json"))
+        return {pod["metadata"]["name"] for pod in found["items"] if "deletionTimestamp" not in pod["metadata"]}
+
     def scale(self, replicas: int) -> None:
         """The number of operator pods; waits until it is reached."""
         self.kubectl("scale", f"deployment/{DEPLOYMENT}", f"--replicas={replicas}")

@@ -28,28 +28,33 @@ def test_an_upgrade_restarts_no_pod_and_an_uninstall_leaves_data_and_crd(
         team.wait_ready("quickstart")
         team.ingest("quickstart")
         before = _pods(team)
+        operators = release.pods()
+        # A value that moves the operator's own pods, also where only words of the chart have changed.
+        release.values = {"podAnnotations": {"example.com/upgraded": "yes"}}
         release.upgrade(CHART)
+        assert not release.pods() & operators
         team.patch("quickstart", {"suspend": False})
         wait_for(lambda: release.leader(), "a leader of the new version")
         team.wait_ready("quickstart")
-        assert _pods(team) == before, "pods were replaced although their workspace did not change"
+        assert not before - _pods(team), "pods were replaced although their workspace did not change"
         timings.say("9  pods replaced by an upgrade", f"0 of {len(before)} ({revision})")
         release.uninstall()
         assert node.kubectl("get", "crd", "sibylworkspaces.sibyl.dev", "-o", "name").stdout
         assert team.get("swk", "quickstart")
-        assert _pods(team) == before
+        assert not before - _pods(team)
         assert team.ask("quickstart", "What is a workspace?")["output"]["sources"]
     finally:
-        release.chart = CHART
+        release.chart, release.values = CHART, {}
         release.uninstall()
         release.install()
     team.wait_ready("quickstart")
-    assert _pods(team) == before
+    assert not before - _pods(team)
 
 
-def _pods(team: Team) -> dict[str, str]:
+def _pods(team: Team) -> set[tuple[str, str]]:
+    """Names and uids: a database pod that was replaced keeps its name. The autoscaler may have added some."""
     found = [pod for component in COMPONENTS for pod in team.pods("quickstart", component)]
-    return {pod["metadata"]["name"]: pod["metadata"]["uid"] for pod in found}
+    return {(pod["metadata"]["name"], pod["metadata"]["uid"]) for pod in found}
 
 
 def previous_chart(directory: Path) -> tuple[Path, str]:
