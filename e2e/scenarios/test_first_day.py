@@ -15,9 +15,7 @@ QUESTION = "How do I move a workspace to my own PostgreSQL?"
 SOURCE = "database.md"
 
 
-def test_the_quickstart_answers_from_inside_and_outside_the_cluster(
-    team: Team, release: Release, timings: Timings
-) -> None:
+def test_the_quickstart_answers_from_inside_and_outside_the_cluster(team: Team, timings: Timings) -> None:
     begin = time.monotonic()
     team.kubectl("apply", "-f", str(SAMPLES / "quickstart.yaml"))
     team.kubectl("wait", "--for=condition=Ready", "swk/quickstart", "--timeout=100s", check=False)
@@ -36,6 +34,13 @@ def test_the_quickstart_answers_from_inside_and_outside_the_cluster(
     header, row = team.kubectl("get", "swk").stdout.splitlines()
     assert header.split()[:2] == ["NAME", "READY"]
     assert row.split()[:2] == ["quickstart", "True"]
+
+
+def test_helm_test_is_content_with_what_was_installed(release: Release, timings: Timings) -> None:
+    begin = time.monotonic()
+    said = release.helm("test", "sibyl", "--logs", "--timeout=2m")
+    timings.seconds("1  helm test", time.monotonic() - begin)
+    assert "Succeeded" in said
 
 
 def _is_right(body: dict[str, object]) -> None:
