@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sibyl_operator.api.resource import WorkspaceResource
+    from sibyl_operator.api.sources import Source
 
 Manifest = dict[str, Any]
 
@@ -24,12 +25,11 @@ class Endpoint:
 
 
 @dataclass(frozen=True)
-class SecretFacts:
-    """What may be known of a Secret: which keys it has, a digest that moves when it changes, and where those of its
-    keys that hold an address point to. Never a credential.
+class SourceFacts:
+    """What may be known of a Secret or a ConfigMap: which keys it has, a digest that moves when a needed one changes,
+    and where those of its keys that hold an address point to. Never a value.
     """
 
-    name: str
     exists: bool
     keys: frozenset[str]
     digest: str
@@ -144,7 +144,7 @@ class Observed:
     """One gathered view of a workspace; `children` is keyed by (kind, name) and holds live objects."""
 
     resource: WorkspaceResource
-    secrets: Mapping[str, SecretFacts]
+    sources: Mapping[Source, SourceFacts]
     children: Mapping[tuple[str, str], Manifest]
     conflicts: tuple[Conflict, ...]
     apply_errors: tuple[ApplyError, ...]

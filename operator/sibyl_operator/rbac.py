@@ -36,7 +36,9 @@ class Grant:
 
 
 WORKSPACE_GRANTS: Final = (
-    Grant("", "configmaps", CHILD_VERBS, "child: the effective document"),
+    Grant(
+        "", "configmaps", CHILD_VERBS, "child: the effective document; those that a workspace names are read by name"
+    ),
     Grant("", "pods", ("list",), "addresses of the runtime pods, to ask each what it loaded and counted"),
     Grant("", "secrets", ("create", "get"), "credentials: those that a workspace names are read, ours made once"),
     Grant("", "serviceaccounts", CHILD_VERBS, "child: the identity of the runtime pods"),

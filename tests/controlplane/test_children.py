@@ -18,7 +18,7 @@ from sibyl_operator.desired import desired
 from sibyl_operator.kube import kind_of
 from sibyl_operator.reconcile.children import stamped
 from sibyl_operator.reconcile.difference import difference
-from tests.operator.api.facts import CORPUS, secrets
+from tests.operator.api.facts import CORPUS, sources
 
 Kubectl = Callable[..., Completed]
 Manifest = dict[str, Any]
@@ -55,7 +55,7 @@ def workspace(body: Manifest, namespace: str) -> WorkspaceResource:
 def children(path: Path, namespace: str) -> list[Manifest]:
     """The children of a workspace in a file, without the owner that this API server does not have."""
     found = workspace(yaml.safe_load(path.read_text()), namespace)
-    made = [stamped(manifest) for manifest in desired(found, secrets(found))]
+    made = [stamped(manifest) for manifest in desired(found, sources(found))]
     for manifest in made:
         del manifest["metadata"]["ownerReferences"]
     return made
@@ -100,7 +100,7 @@ def test_the_password_of_the_cache_stays_before_the_address_that_it_is_part_of(
     external = {**body["spec"], "cache": {"provider": "External", "external": {"secretRef": {"name": "redis"}}}}
     for spec in (external, body["spec"]):
         found = workspace({**body, "spec": spec}, namespace)
-        manifest = next(made for made in desired(found, secrets(found)) if made["kind"] == "Deployment")
+        manifest = next(made for made in desired(found, sources(found)) if made["kind"] == "Deployment")
         del manifest["metadata"]["ownerReferences"]
         live = apply(api, manifest)
         assert difference(manifest, live) is None

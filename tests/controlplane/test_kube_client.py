@@ -12,6 +12,7 @@ import pytest
 from e2e.cluster.cluster import Cluster, Completed
 from sibyl_operator.api.group import API_VERSION, CRD_NAME, KIND
 from sibyl_operator.api.resource import WorkspaceResource, read_resource
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired import desired
 from sibyl_operator.kube import (
     AlreadyExists,
@@ -24,7 +25,7 @@ from sibyl_operator.kube import (
 )
 from sibyl_operator.kube.client import KubeClient
 from sibyl_operator.kube.config import load_configuration
-from sibyl_operator.observed import SecretFacts
+from sibyl_operator.observed import SourceFacts
 from sibyl_operator.process.lease import LeaderElection, LeadershipLost, LeaseSpec
 from sibyl_operator.reconcile.children import stamped
 from sibyl_operator.reconcile.clock import SystemClock
@@ -32,7 +33,7 @@ from sibyl_operator.reconcile.difference import difference
 from tests.fakes.contract import SCENARIOS, Scenario, config_map
 
 CRD = Path(__file__).parents[2] / "crds" / f"{CRD_NAME}.yaml"
-SECRETS = {"db": SecretFacts("db", True, frozenset({"dsn"}), "digest")}
+SOURCES = {Source("Secret", "db"): SourceFacts(True, frozenset({"dsn"}), "digest")}
 
 
 @pytest.fixture
@@ -65,7 +66,7 @@ def workspace(namespace: str, **runtime: Any) -> Manifest:
 def children_of(body: Manifest) -> tuple[Manifest, ...]:
     resource = read_resource(body)
     assert isinstance(resource, WorkspaceResource)
-    return tuple(stamped(manifest) for manifest in desired(resource, SECRETS))
+    return tuple(stamped(manifest) for manifest in desired(resource, SOURCES))
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.__name__)

@@ -70,6 +70,16 @@ def secret(name: str = "db", **data: str) -> Manifest:
     }
 
 
+def config_map(name: str, **data: str) -> Manifest:
+    """A ConfigMap of the user's."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": NAMESPACE},
+        "data": data,
+    }
+
+
 @dataclass
 class FakeObserver:
     """Pods that serve what they were started for, and a database that answers."""

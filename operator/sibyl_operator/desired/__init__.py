@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired.cache import cache_objects
 from sibyl_operator.desired.config_map import config_map
 from sibyl_operator.desired.database import builtin_database
@@ -14,12 +15,12 @@ from sibyl_operator.desired.horizontal_pod_autoscaler import horizontal_pod_auto
 from sibyl_operator.desired.names import Names
 from sibyl_operator.desired.network_policy import network_policies
 from sibyl_operator.desired.pod_disruption_budget import pod_disruption_budget
-from sibyl_operator.desired.secrets import referenced_secrets
 from sibyl_operator.desired.service import service
 from sibyl_operator.desired.service_account import service_account
-from sibyl_operator.observed import Manifest, SecretFacts
+from sibyl_operator.desired.sources import referenced_sources
+from sibyl_operator.observed import Manifest, SourceFacts
 
-__all__ = ["config_hash", "desired", "effective_document", "names_of", "referenced_secrets"]
+__all__ = ["config_hash", "desired", "effective_document", "names_of", "referenced_sources"]
 
 
 def names_of(resource: WorkspaceResource) -> Names:
@@ -27,18 +28,18 @@ def names_of(resource: WorkspaceResource) -> Names:
     return Names(namespace=resource.namespace, workspace=resource.name, uid=resource.uid)
 
 
-def desired(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> tuple[Manifest, ...]:
+def desired(resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]) -> tuple[Manifest, ...]:
     """Every child, in phases: what the pods need, the pods and their address, what watches over them."""
     names = names_of(resource)
     wanted = (
         service_account(names),
         config_map(resource, names),
-        *network_policies(resource, names, secrets),
-        *builtin_database(resource, names, secrets),
-        deployment(resource, names, secrets),
+        *network_policies(resource, names, sources),
+        *builtin_database(resource, names, sources),
+        deployment(resource, names, sources),
         service(resource, names),
         horizontal_pod_autoscaler(resource, names),
         pod_disruption_budget(resource, names),
-        *cache_objects(resource, names, secrets),
+        *cache_objects(resource, names, sources),
     )
     return tuple(manifest for manifest in wanted if manifest is not None)

@@ -7,12 +7,13 @@ from typing import Any
 
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.api.scaling import SURGE
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired.names import Names
 from sibyl_operator.desired.pod import pod_template
-from sibyl_operator.observed import SecretFacts
+from sibyl_operator.observed import SourceFacts
 
 
-def deployment(resource: WorkspaceResource, names: Names, secrets: Mapping[str, SecretFacts]) -> dict[str, Any]:
+def deployment(resource: WorkspaceResource, names: Names, sources: Mapping[Source, SourceFacts]) -> dict[str, Any]:
     """The pods of the runtime, replaced one by one. The number of pods is left out where an autoscaler decides it."""
     fixed = {"replicas": resource.spec.runtime.replicas} if resource.spec.runtime.replicas is not None else {}
     return {
@@ -24,6 +25,6 @@ def deployment(resource: WorkspaceResource, names: Names, secrets: Mapping[str, 
             "revisionHistoryLimit": 3,
             "selector": {"matchLabels": names.selector()},
             "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": SURGE, "maxUnavailable": 0}},
-            "template": pod_template(resource, names, secrets),
+            "template": pod_template(resource, names, sources),
         },
     }

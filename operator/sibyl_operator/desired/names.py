@@ -15,7 +15,9 @@ from sibyl_operator.api.labels import label_value as label_value
 WORKSPACE_LABEL: Final = f"{group.GROUP}/workspace"
 COMPONENT_LABEL: Final = "app.kubernetes.io/component"
 CONFIG_HASH: Final = f"{group.GROUP}/config-hash"
-SECRETS_HASH: Final = f"{group.GROUP}/secrets-hash"
+# Of Secrets and ConfigMaps: the annotation is called as it was when there were only Secrets, since another name would
+# restart all pods.
+SOURCES_HASH: Final = f"{group.GROUP}/secrets-hash"
 MANAGED_BY: Final = "sibyl-operator"
 
 # What a workspace is made of: the value of the component label, and the program that runs in its pods.

@@ -8,14 +8,15 @@ from typing import Any, Final
 
 from sibyl_operator.api.models import EnvironmentVariable, Resources, RuntimeSpec
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import Source, key_of_variable
 from sibyl_operator.desired.cache.environment import cache_environment
 from sibyl_operator.desired.config_map import DOCUMENT_KEY
 from sibyl_operator.desired.database.environment import database_environment
 from sibyl_operator.desired.document import config_hash
-from sibyl_operator.desired.names import CONFIG_HASH, SECRETS_HASH, Names
-from sibyl_operator.desired.secrets import secrets_hash
-from sibyl_operator.desired.variables import from_secret
-from sibyl_operator.observed import SecretFacts
+from sibyl_operator.desired.names import CONFIG_HASH, SOURCES_HASH, Names
+from sibyl_operator.desired.sources import sources_hash
+from sibyl_operator.desired.variables import from_source
+from sibyl_operator.observed import SourceFacts
 
 CONTAINER: Final = "runtime"
 USER: Final = 65532
@@ -33,7 +34,7 @@ LAME_DUCK_SECONDS: Final = 5
 CLOSING_SECONDS: Final = 10
 
 
-def pod_template(resource: WorkspaceResource, names: Names, secrets: Mapping[str, SecretFacts]) -> dict[str, Any]:
+def pod_template(resource: WorkspaceResource, names: Names, sources: Mapping[Source, SourceFacts]) -> dict[str, Any]:
     """Metadata and spec of the pods. Their annotations move whenever anything that they read at start moves."""
     added = resource.spec.runtime.pod_template
     metrics_port = resource.document.observability.metrics.port
@@ -43,7 +44,7 @@ def pod_template(resource: WorkspaceResource, names: Names, secrets: Mapping[str
             "annotations": {
                 **added.annotations,
                 CONFIG_HASH: config_hash(resource),
-                SECRETS_HASH: secrets_hash(resource, secrets),
+                SOURCES_HASH: sources_hash(resource, sources),
                 "prometheus.io/path": "/metrics",
                 "prometheus.io/port": str(metrics_port),
                 "prometheus.io/scrape": "true",
@@ -128,14 +129,9 @@ def _environment(resource: WorkspaceResource, names: Names, runtime: RuntimeSpec
 
 
 def _variable(variable: EnvironmentVariable) -> dict[str, Any]:
-    if variable.secret_key_ref is not None:
-        return from_secret(variable.name, variable.secret_key_ref.name, variable.secret_key_ref.key)
-    if variable.config_map_key_ref is not None:
-        reference = variable.config_map_key_ref
-        return {
-            "name": variable.name,
-            "valueFrom": {"configMapKeyRef": {"name": reference.name, "key": reference.key}},
-        }
+    taken = key_of_variable(variable)
+    if taken is not None:
+        return from_source(variable.name, taken)
     return {"name": variable.name, "value": variable.value or ""}
 
 

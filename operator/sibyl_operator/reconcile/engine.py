@@ -24,7 +24,7 @@ from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts,
 from sibyl_operator.reconcile.cache import ChildCache
 from sibyl_operator.reconcile.children import Children, Written
 from sibyl_operator.reconcile.clock import Clock, SystemClock
-from sibyl_operator.reconcile.gather import Secrets, read_secrets
+from sibyl_operator.reconcile.gather import Sources, read_sources
 from sibyl_operator.reconcile.intervals import Intervals
 from sibyl_operator.reconcile.key import Key
 from sibyl_operator.reconcile.outcome import Outcome, Result
@@ -93,14 +93,14 @@ class Reconciler:
         return await self._converge(key, body, resource)
 
     async def _converge(self, key: Key, body: Manifest, resource: WorkspaceResource) -> Outcome:
-        secrets = await read_secrets(self._api, resource)
+        sources = await read_sources(self._api, resource)
         await self._children.read(key)
-        written = Written(secrets.conflicts, secrets.errors)
+        written = Written(sources.conflicts, sources.errors)
         if not resource.spec.suspend and not written:
-            manifests = desired(resource, secrets.facts)
+            manifests = desired(resource, sources.facts)
             written += await self._children.apply(key, resource.uid, manifests)
             written += await self._children.prune(key, resource.uid, manifests)
-        observed = await self._observe(key, resource, secrets, written)
+        observed = await self._observe(key, resource, sources, written)
         found = conditions(observed)
         now = self._clock.now()
         told = status(observed, found, now)
@@ -120,16 +120,16 @@ class Reconciler:
         self._reporter.forget(key)
         return Outcome("gone")
 
-    async def _observe(self, key: Key, resource: WorkspaceResource, secrets: Secrets, written: Written) -> Observed:
+    async def _observe(self, key: Key, resource: WorkspaceResource, sources: Sources, written: Written) -> Observed:
         pods = await self._pods(key, resource)
         database, answers = await asyncio.gather(
-            self._database(key, secrets.dsn), self._observer.pods(*key, pods.get(RUNTIME, ()))
+            self._database(key, sources.dsn), self._observer.pods(*key, pods.get(RUNTIME, ()))
         )
         children = self._cache.children(key)
-        replication = await self._replication(resource, secrets.replication_dsn, database)
+        replication = await self._replication(resource, sources.replication_dsn, database)
         return Observed(
             resource=resource,
-            secrets=secrets.facts,
+            sources=sources.facts,
             children={identity: live for identity, live in children.items() if owned_by(live, resource.uid)},
             conflicts=written.conflicts,
             apply_errors=written.errors,

@@ -1,4 +1,4 @@
-"""Reads the Secrets that a workspace depends on, by name, and makes those that the operator owes it.
+"""Reads the Secrets and ConfigMaps that a workspace depends on, by name, and makes the Secrets that are owed to it.
 
 They are never listed, never watched and never kept. Only existence, key names, a digest and the hosts of addresses
 leave this module, and the DSN, which goes to the database probe alone.
@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
-from sibyl_operator.desired import names_of, referenced_secrets
+from sibyl_operator.api.sources import Source, key_of_secret
+from sibyl_operator.desired import names_of, referenced_sources
 from sibyl_operator.desired.credentials import (
     DATABASE_NAME,
     DATABASE_ROLE,
@@ -25,7 +26,7 @@ from sibyl_operator.desired.credentials import (
     secret,
 )
 from sibyl_operator.kube import AlreadyExists, Forbidden, KubeApi, Manifest
-from sibyl_operator.observed import ApplyError, Conflict, SecretFacts
+from sibyl_operator.observed import ApplyError, Conflict, SourceFacts
 from sibyl_operator.reconcile.addresses import endpoints
 from sibyl_operator.reconcile.ownership import owned_by, refusal
 
@@ -36,60 +37,66 @@ PASSWORD_BYTES: Final = 24
 
 
 @dataclass(frozen=True)
-class Secrets:
+class Sources:
     """What was found; both DSN are kept out of every representation."""
 
-    facts: Mapping[str, SecretFacts]
+    facts: Mapping[Source, SourceFacts]
     dsn: str | None = field(default=None, repr=False)
     replication_dsn: str | None = field(default=None, repr=False)
     errors: tuple[ApplyError, ...] = ()
     conflicts: tuple[Conflict, ...] = ()
 
 
-async def read_secrets(api: KubeApi, resource: WorkspaceResource) -> Secrets:
-    """Look at every Secret, and make a missing one of ours. One that may not be read is an error; one that is missing
-    is a fact; one of our name that is not ours is a conflict."""
-    found: dict[str, Manifest | None] = {}
+async def read_sources(api: KubeApi, resource: WorkspaceResource) -> Sources:
+    """Look at every source, and make a missing Secret of ours. One that may not be read is an error; one that is
+    missing is a fact; a Secret of our name that is not ours is a conflict."""
+    found: dict[Source, Manifest | None] = {}
     errors: list[ApplyError] = []
     conflicts: list[Conflict] = []
-    made = {generated.name: generated for generated in generated_secrets(resource, names_of(resource))}
-    needed = referenced_secrets(resource)
-    for name in sorted(needed):
+    made = {
+        Source("Secret", generated.name): generated for generated in generated_secrets(resource, names_of(resource))
+    }
+    needed = referenced_sources(resource)
+    for source in needed:
         try:
-            found[name] = await _read(api, resource, name, made.get(name))
+            found[source] = await _read(api, resource, source, made.get(source))
         except Forbidden as error:
-            errors.append(ApplyError("Secret", f"read {name}: {error.message}", transient=False))
+            errors.append(ApplyError(source.kind, f"read {source.name}: {error.message}", transient=False))
             continue
-        held = found[name]
-        if held is not None and name in made and not owned_by(held, resource.uid):
-            conflicts.append(Conflict("Secret", name, refusal(held)))
-    facts = {name: secret_facts(name, held, needed[name]) for name, held in found.items()}
-    return Secrets(facts, _dsn(resource, found), _replication_dsn(resource, found), tuple(errors), tuple(conflicts))
+        held = found[source]
+        if held is not None and source in made and not owned_by(held, resource.uid):
+            conflicts.append(Conflict(source.kind, source.name, refusal(held)))
+    facts = {source: source_facts(source, held, needed[source]) for source, held in found.items()}
+    return Sources(facts, _dsn(resource, found), _replication_dsn(resource, found), tuple(errors), tuple(conflicts))
 
 
-async def _read(api: KubeApi, resource: WorkspaceResource, name: str, made: GeneratedSecret | None) -> Manifest | None:
-    held = await api.get("Secret", resource.namespace, name)
+async def _read(
+    api: KubeApi, resource: WorkspaceResource, source: Source, made: GeneratedSecret | None
+) -> Manifest | None:
+    held = await api.get(source.kind, resource.namespace, source.name)
     if held is not None or made is None or resource.spec.suspend:
         return held
     try:
         # Created, never applied: a password that somebody else has just written must not be overwritten.
         return await api.create(secret(names_of(resource), made, secrets.token_hex(PASSWORD_BYTES)))
     except AlreadyExists:
-        return await api.get("Secret", resource.namespace, name)
+        return await api.get(source.kind, resource.namespace, source.name)
 
 
-def secret_facts(name: str, secret: Manifest | None, needed: frozenset[str]) -> SecretFacts:
-    """The facts of one Secret; the digest covers only the needed keys, so that others may change freely."""
-    if secret is None:
-        return SecretFacts(name, exists=False, keys=frozenset(), digest="")
-    data: Mapping[str, str] = secret.get("data") or {}
+def source_facts(source: Source, held: Manifest | None, needed: frozenset[str]) -> SourceFacts:
+    """The facts of one source; the digest covers only the needed keys, so that others may change freely.
+
+    A ConfigMap's binaryData is left aside: the kubelet takes no variable from it.
+    """
+    if held is None:
+        return SourceFacts(exists=False, keys=frozenset(), digest="")
+    data: Mapping[str, str] = held.get("data") or {}
     sha256 = hashlib.sha256(b"sibyl-secret-v1")
     for key in sorted(needed & data.keys()):
-        for part in (secret["metadata"]["namespace"], name, key, data[key]):
+        for part in (held["metadata"]["namespace"], source.name, key, data[key]):
             sha256.update(f"{len(part)}:{part}".encode())
-    places = {key: endpoints(_decoded(secret, key) or "") for key in sorted(needed) if key in data}
-    return SecretFacts(
-        name,
+    places = {key: endpoints(_decoded(held, key) or "") for key in sorted(needed) if key in data}
+    return SourceFacts(
         exists=True,
         keys=frozenset(data),
         digest=sha256.hexdigest(),
@@ -97,15 +104,16 @@ def secret_facts(name: str, secret: Manifest | None, needed: frozenset[str]) -> 
     )
 
 
-def _dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> str | None:
+def _dsn(resource: WorkspaceResource, found: Mapping[Source, Manifest | None]) -> str | None:
     """Where the database is asked: what the user's Secret says, or the operator's own server with its password."""
     external = resource.spec.database.external
     if external is not None:
-        return _decoded(found.get(external.secret_ref.name), external.secret_ref.key)
+        source, key = key_of_secret(external.secret_ref)
+        return _decoded(found.get(source), key)
     return _own_dsn(resource, found, names_of(resource).database_credentials, DATABASE_ROLE, DATABASE_NAME)
 
 
-def _replication_dsn(resource: WorkspaceResource, found: Mapping[str, Manifest | None]) -> str | None:
+def _replication_dsn(resource: WorkspaceResource, found: Mapping[Source, Manifest | None]) -> str | None:
     """Where the operator's own server is asked for its read replicas; None for another server."""
     if resource.spec.database.provider != "Builtin":
         return None
@@ -113,16 +121,21 @@ def _replication_dsn(resource: WorkspaceResource, found: Mapping[str, Manifest |
 
 
 def _own_dsn(
-    resource: WorkspaceResource, found: Mapping[str, Manifest | None], secret_name: str, role: str, database: str
+    resource: WorkspaceResource, found: Mapping[Source, Manifest | None], secret_name: str, role: str, database: str
 ) -> str | None:
     names = names_of(resource)
-    password = _decoded(found.get(secret_name), PASSWORD_KEY)
+    password = _decoded(found.get(Source("Secret", secret_name)), PASSWORD_KEY)
     if password is None:
         return None
     host = names.host(names.database_read_write)
     return f"postgresql://{role}:{quote(password, safe='')}@{host}:5432/{database}"
 
 
-def _decoded(secret: Manifest | None, key: str) -> str | None:
-    value = ((secret or {}).get("data") or {}).get(key)
-    return None if value is None else base64.b64decode(value).decode(errors="replace")
+def _decoded(held: Manifest | None, key: str) -> str | None:
+    """One value as text: a Secret holds base64, a ConfigMap what is meant."""
+    if held is None:
+        return None
+    value: str | None = (held.get("data") or {}).get(key)
+    if value is None or held["kind"] == "ConfigMap":
+        return value
+    return base64.b64decode(value).decode(errors="replace")

@@ -14,7 +14,7 @@ class Intervals:
     patience: float = 300.0
     """What has been awaited for longer is polled at the pace of steady state."""
     scrape: float = 15.0
-    """At steady state: metrics of the pods, Secrets by name, and the database."""
+    """At steady state: metrics of the pods, Secrets and ConfigMaps by name, and the database."""
     blocked: float = 60.0
     """After an error that only a change elsewhere can cure and that nothing tells us of."""
     resync: float = 600.0

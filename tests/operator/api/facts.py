@@ -9,8 +9,9 @@ from typing import Any
 import yaml
 
 from sibyl_operator.api.resource import InvalidResource, WorkspaceResource, read_resource
-from sibyl_operator.desired import config_hash, desired, referenced_secrets
-from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts, SecretFacts, TargetFacts
+from sibyl_operator.api.sources import Source
+from sibyl_operator.desired import config_hash, desired, referenced_sources
+from sibyl_operator.observed import DatabaseFacts, KpiFacts, Observed, PodFacts, SourceFacts, TargetFacts
 
 ROOT = Path(__file__).parents[3]
 CORPUS = ROOT / "tests" / "controlplane" / "crd_corpus"
@@ -59,17 +60,17 @@ def problems(manifest: dict[str, Any]) -> list[str]:
     return [str(problem) for problem in found.problems] if isinstance(found, InvalidResource) else []
 
 
-def secrets(of: WorkspaceResource) -> dict[str, SecretFacts]:
-    """Facts of every Secret that the resource names, all there."""
+def sources(of: WorkspaceResource) -> dict[Source, SourceFacts]:
+    """Facts of every Secret and ConfigMap that the resource names, all there."""
     return {
-        name: SecretFacts(name, exists=True, keys=keys, digest=f"digest-of-{name}")
-        for name, keys in referenced_secrets(of).items()
+        source: SourceFacts(exists=True, keys=keys, digest=f"digest-of-{source.name}")
+        for source, keys in referenced_sources(of).items()
     }
 
 
 def children(of: WorkspaceResource, *, available: int = 2) -> dict[tuple[str, str], dict[str, Any]]:
     """The desired children as live objects, rolled out."""
-    live = {(made["kind"], made["metadata"]["name"]): made for made in desired(of, secrets(of))}
+    live = {(made["kind"], made["metadata"]["name"]): made for made in desired(of, sources(of))}
     for (kind, _), child in live.items():
         if kind == "Deployment":
             child["metadata"]["generation"] = 7
@@ -119,7 +120,7 @@ def observed(of: WorkspaceResource | None = None, **facts: Any) -> Observed:
     hashed = config_hash(of)
     good: dict[str, Any] = {
         "resource": of,
-        "secrets": secrets(of),
+        "sources": sources(of),
         "children": children(of),
         "conflicts": (),
         "apply_errors": (),

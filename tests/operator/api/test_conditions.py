@@ -10,12 +10,14 @@ import pytest
 from sibyl_operator.api.condition import Condition
 from sibyl_operator.api.conditions import conditions, invalid_conditions
 from sibyl_operator.api.resource import InvalidResource, read_resource
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired import config_hash
-from sibyl_operator.observed import ApplyError, Conflict, Observed, SecretFacts
+from sibyl_operator.observed import ApplyError, Conflict, Observed, SourceFacts
 from tests.operator.api.facts import DATABASE, body, children, observed, pod, resource, valid
 
 CACHE = {"provider": "External", "external": {"secretRef": {"name": "redis"}}}
 ENV = {"replicas": 2, "env": [{"name": "KEY", "secretKeyRef": {"name": "keys", "key": "one"}}]}
+SETTING = {"replicas": 2, "env": [{"name": "LEVEL", "configMapKeyRef": {"name": "settings", "key": "level"}}]}
 NAMES = ["ConfigValid", "DatabaseReady", "RuntimeReady", "ConfigApplied", "Ready"]
 
 
@@ -43,14 +45,12 @@ def test_what_is_well_is_said_with_its_figures() -> None:
     }
 
 
-def without(of: Observed, secret: str) -> Observed:
-    missing = SecretFacts(secret, exists=False, keys=frozenset(), digest="")
-    return replace(of, secrets={**of.secrets, secret: missing})
+def without(of: Observed, source: Source) -> Observed:
+    return replace(of, sources={**of.sources, source: SourceFacts(exists=False, keys=frozenset(), digest="")})
 
 
-def with_keys(of: Observed, secret: str, *keys: str) -> Observed:
-    facts = SecretFacts(secret, exists=True, keys=frozenset(keys), digest="d")
-    return replace(of, secrets={**of.secrets, secret: facts})
+def with_keys(of: Observed, source: Source, *keys: str) -> Observed:
+    return replace(of, sources={**of.sources, source: SourceFacts(exists=True, keys=frozenset(keys), digest="d")})
 
 
 def deployment(of: Observed, **status: Any) -> Observed:
@@ -62,9 +62,12 @@ def deployment(of: Observed, **status: Any) -> Observed:
 
 
 GOOD = observed()
+DSN = Source("Secret", "docs-database")
 HASH = GOOD.config_hash
 CACHED = observed(resource(cache=CACHE))
 CACHED = replace(CACHED, pods=(pod("a", CACHED.config_hash, health={"checks": {"cache": {"status": "healthy"}}}),))
+SET = observed(resource(runtime=SETTING))
+SETTINGS = Source("ConfigMap", "settings")
 CREATE = "kubectl -n team create secret generic"
 STUCK = {
     "type": "Progressing",
@@ -75,23 +78,23 @@ STUCK = {
 
 FINDINGS: list[tuple[Observed, str, str, str, str, str]] = [
     (
-        without(GOOD, "docs-database"), "DatabaseReady", "False", "SecretNotFound", "Reconciling",
+        without(GOOD, DSN), "DatabaseReady", "False", "SecretNotFound", "Reconciling",
         "Secret docs-database, named in spec.database.external.secretRef, is not in namespace team; create it: "
         f"{CREATE} docs-database --from-literal='dsn=postgresql://USER:PASSWORD@HOST:5432/DATABASE'",
     ),
     (
-        replace(GOOD, secrets={}), "DatabaseReady", "Unknown", "SecretNotRead", "Reconciling",
+        replace(GOOD, sources={}), "DatabaseReady", "Unknown", "SecretNotRead", "Reconciling",
         "Secret docs-database, named in spec.database.external.secretRef, could not be read",
     ),
     (
-        with_keys(GOOD, "docs-database", "uri", "user"), "DatabaseReady", "False", "SecretKeyMissing", "Reconciling",
+        with_keys(GOOD, DSN, "uri", "user"), "DatabaseReady", "False", "SecretKeyMissing", "Reconciling",
         "Secret docs-database has no key dsn, named in spec.database.external.secretRef (it has uri, user); add the "
         "key, or name another",
     ),
     (
-        with_keys(GOOD, "docs-database"), "DatabaseReady", "False", "SecretKeyMissing", "Reconciling",
-        "Secret docs-database has no key dsn, named in spec.database.external.secretRef (it is empty); add the key, or "
-        "name another",
+        with_keys(GOOD, DSN), "DatabaseReady", "False", "SecretKeyMissing", "Reconciling",
+        "Secret docs-database has no key dsn, named in spec.database.external.secretRef (its data is empty); add the "
+        "key, or name another",
     ),
     (
         replace(GOOD, database=None), "DatabaseReady", "Unknown", "NotProbed", "Reconciling",
@@ -124,7 +127,7 @@ FINDINGS: list[tuple[Observed, str, str, str, str, str]] = [
         "to 15",
     ),
     (
-        without(CACHED, "redis"), "CacheReady", "False", "SecretNotFound", "Reconciling",
+        without(CACHED, Source("Secret", "redis")), "CacheReady", "False", "SecretNotFound", "Reconciling",
         "Secret redis, named in spec.cache.external.secretRef, is not in namespace team; create it: "
         f"{CREATE} redis --from-literal='url=redis://:PASSWORD@HOST:6379/0'",
     ),
@@ -160,9 +163,24 @@ FINDINGS: list[tuple[Observed, str, str, str, str, str]] = [
         "operator",
     ),
     (
-        without(observed(resource(runtime=ENV)), "keys"), "RuntimeReady", "False", "SecretNotFound", "Reconciling",
+        without(observed(resource(runtime=ENV)), Source("Secret", "keys")),
+        "RuntimeReady", "False", "SecretNotFound", "Reconciling",
         "Secret keys, named in spec.runtime.env[KEY].secretKeyRef, is not in namespace team; create it: "
         f"{CREATE} keys --from-literal='one=VALUE'",
+    ),
+    (
+        without(SET, SETTINGS), "RuntimeReady", "False", "ConfigMapNotFound", "Reconciling",
+        "ConfigMap settings, named in spec.runtime.env[LEVEL].configMapKeyRef, is not in namespace team; create it: "
+        "kubectl -n team create configmap settings --from-literal='level=VALUE'",
+    ),
+    (
+        with_keys(SET, SETTINGS, "Level"), "RuntimeReady", "False", "ConfigMapKeyMissing", "Reconciling",
+        "ConfigMap settings has no key level, named in spec.runtime.env[LEVEL].configMapKeyRef (it has Level); add the "
+        "key, or name another",
+    ),
+    (
+        replace(SET, sources=GOOD.sources), "RuntimeReady", "Unknown", "ConfigMapNotRead", "Reconciling",
+        "ConfigMap settings, named in spec.runtime.env[LEVEL].configMapKeyRef, could not be read",
     ),
     (
         replace(GOOD, children={}), "RuntimeReady", "Unknown", "DeploymentMissing", "Reconciling",

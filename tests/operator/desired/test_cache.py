@@ -16,10 +16,11 @@ from redis import Redis
 from redis.exceptions import AuthenticationError
 from redis.exceptions import ConnectionError as RedisConnectionError
 
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired import desired
 from sibyl_operator.desired.cache.config_map import CONFIG_DIRECTORY, PORT, RUN_DIRECTORY, SECRET_DIRECTORY
-from sibyl_operator.observed import SecretFacts
-from tests.operator.api.facts import resource, secrets
+from sibyl_operator.observed import SourceFacts
+from tests.operator.api.facts import resource, sources
 from tests.support.redis_server import free_port, redis_program
 
 PASSWORD = "5e" * 24
@@ -29,7 +30,7 @@ MIB = 2**20
 def objects(**cache: Any) -> dict[str, dict[str, Any]]:
     found = resource(cache={"provider": "Builtin", **cache})
     return {
-        made["kind"]: made for made in desired(found, secrets(found)) if made["metadata"]["name"] == "docs-cache"
+        made["kind"]: made for made in desired(found, sources(found)) if made["metadata"]["name"] == "docs-cache"
     }  # fmt: skip
 
 
@@ -72,11 +73,11 @@ def test_all_of_the_memory_is_reserved_and_three_quarters_hold_answers(
 
 def test_another_size_or_image_or_password_replaces_the_pod_and_nothing_else_does() -> None:
     found = resource(cache={"provider": "Builtin"})
-    facts = secrets(found)
-    other = {**facts, "docs-database": SecretFacts("docs-database", True, frozenset({"dsn"}), "new")}
-    moved = {**facts, "docs-cache": SecretFacts("docs-cache", True, frozenset({"password"}), "new")}
+    facts = sources(found)
+    other = {**facts, Source("Secret", "docs-database"): SourceFacts(True, frozenset({"dsn"}), "new")}
+    moved = {**facts, Source("Secret", "docs-cache"): SourceFacts(True, frozenset({"password"}), "new")}
 
-    def template(of: Any, known: dict[str, SecretFacts]) -> Any:
+    def template(of: Any, known: dict[Source, SourceFacts]) -> Any:
         return next(
             m for m in desired(of, known) if m["metadata"]["name"] == "docs-cache" and m["kind"] == "Deployment"
         )

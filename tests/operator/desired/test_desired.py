@@ -14,7 +14,7 @@ from sibyl_operator.api.crd import spec_schema
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.api.structure import leaves
 from sibyl_operator.desired import config_hash, desired
-from tests.operator.api.facts import body, full_body, observed, resource, secrets, valid
+from tests.operator.api.facts import body, full_body, observed, resource, sources, valid
 
 Path = tuple[str | int, ...]
 FULL, BUILTIN = full_body(), full_body("full-builtin.yaml")
@@ -117,7 +117,7 @@ def test_every_child_belongs_to_its_workspace(manifest: dict[str, Any]) -> None:
 
 def test_the_same_facts_give_the_same_children() -> None:
     found = valid(full_body())
-    assert desired(found, secrets(found)) == desired(found, secrets(found))
+    assert desired(found, sources(found)) == desired(found, sources(found))
 
 
 def test_no_child_holds_null_which_server_side_apply_would_refuse() -> None:
@@ -127,7 +127,7 @@ def test_no_child_holds_null_which_server_side_apply_would_refuse() -> None:
 
 def test_no_child_shows_a_credential() -> None:
     found = valid(full_body())
-    text = str(desired(found, secrets(found)))
+    text = str(desired(found, sources(found)))
     assert "digest-of-" not in text
 
 
@@ -212,7 +212,7 @@ def effect(manifest: dict[str, Any]) -> Any:
     """All that the operator makes of a resource: children, and what it says."""
     found = valid(manifest)
     said = [condition.type for condition in conditions(observed(found))]
-    return desired(found, secrets(found)), said
+    return desired(found, sources(found)), said
 
 
 @pytest.mark.parametrize("path", [p for p in OTHER_LEAVES if p not in ONLY_ONE_VALUE], ids=str)

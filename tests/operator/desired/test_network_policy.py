@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
 
+from sibyl_operator.api.sources import REFERENCE_FIELDS, Source
 from sibyl_operator.desired import desired, names_of
 from sibyl_operator.desired.names import CACHE, DATABASE, DATABASE_REPLICA, RUNTIME, Names
 from sibyl_operator.desired.network_policy import network_policies
-from sibyl_operator.observed import Endpoint, SecretFacts
+from sibyl_operator.observed import Endpoint, SourceFacts
 from tests.operator.api.facts import ROOT, resource, valid
 from tests.support.network import Place, may_reach
 
@@ -51,9 +52,12 @@ INGRESS: dict[str, dict[int, set[str]]] = {
 }
 
 
-def policies(secrets: dict[str, SecretFacts] | None = None, **spec: Any) -> list[dict[str, Any]]:
+Facts = dict[Source, SourceFacts]
+
+
+def policies(sources: Facts | None = None, **spec: Any) -> list[dict[str, Any]]:
     found = resource(**spec)
-    return [made for made in desired(found, secrets or {}) if made["kind"] == "NetworkPolicy"]
+    return [made for made in desired(found, sources or {}) if made["kind"] == "NetworkPolicy"]
 
 
 def reachable(made: list[dict[str, Any]], source: str, protocol: str = "TCP") -> set[tuple[str, int]]:
@@ -111,8 +115,8 @@ def test_without_replicas_none_is_let_in_or_asked() -> None:
     assert reachable(made, RUNTIME) == DNS | {(DATABASE, POSTGRES)}
 
 
-def at(secret: str, key: str, *endpoints: Endpoint) -> dict[str, SecretFacts]:
-    return {secret: SecretFacts(secret, True, frozenset({key}), "digest", {key: endpoints})}
+def at(name: str, key: str, *endpoints: Endpoint, kind: Literal["ConfigMap", "Secret"] = "Secret") -> Facts:
+    return {Source(kind, name): SourceFacts(True, frozenset({key}), "digest", {key: endpoints})}
 
 
 NEIGHBOURS = {(name, port) for name in ("neighbour", "runtime of another workspace") for port in PORTS}
@@ -143,7 +147,7 @@ def test_a_cache_of_the_users_is_reached_where_its_url_points() -> None:
     secrets = at("docs-database", "dsn", Endpoint("198.51.100.7", 5432)) | at("redis", "url", Endpoint("cache", 6380))
     found = reachable(policies(secrets, cache=cache), RUNTIME)
     assert found == DNS | {("given address", 5432)} | NEIGHBOURS
-    del secrets["redis"]
+    del secrets[Source("Secret", "redis")]
     assert reachable(policies(secrets, cache=cache), RUNTIME) == DNS | {("given address", 5432)} | everywhere(6379)
 
 
@@ -168,8 +172,13 @@ MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int
         {("given address", 8443)},
     ),
     (
-        "a ConfigMap, which is not read",
+        "a ConfigMap",
         model(base_url=URL), [{"name": "MODEL_URL", "configMapKeyRef": {"name": "models", "key": "url"}}],
+        {("world", 6432)},
+    ),
+    (
+        "a ConfigMap that is not there",
+        model(base_url=URL), [{"name": "MODEL_URL", "configMapKeyRef": {"name": "other", "key": "url"}}],
         everywhere(*PORTS),
     ),
     (
@@ -188,18 +197,20 @@ MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int
 def test_models_are_reached_where_the_document_says(
     workspace: dict[str, Any], env: list[dict[str, Any]], allowed: set[tuple[str, int]]
 ) -> None:
-    # Addresses that no place here has, so that database and Secret add nothing.
-    secrets = at("docs-database", "dsn", Endpoint("192.0.2.1", 1))
-    secrets |= at("models", "url", Endpoint("198.51.100.7", 8443))
-    made = policies(secrets, workspace=workspace, runtime={"replicas": 2, "env": env})
+    # An address that no place here has, so that the database adds nothing.
+    sources = at("docs-database", "dsn", Endpoint("192.0.2.1", 1))
+    sources |= at("models", "url", Endpoint("198.51.100.7", 8443))
+    sources |= at("models", "url", Endpoint("203.0.113.7", 6432), kind="ConfigMap")
+    made = policies(sources, workspace=workspace, runtime={"replicas": 2, "env": env})
     assert reachable(made, RUNTIME) == DNS | allowed
 
 
-def test_replicas_of_the_users_are_reached_where_their_secret_points() -> None:
+@pytest.mark.parametrize("source", [Source("Secret", "replica"), Source("ConfigMap", "replica")], ids=str)
+def test_replicas_of_the_users_are_reached_where_their_source_points(source: Source) -> None:
     document = {"providers": {"vector_store": {"main": {"kind": "pgvector", "replicas": [{"dsn": "${REPLICA}"}]}}}}
-    env = [{"name": "REPLICA", "secretKeyRef": {"name": "replica", "key": "dsn"}}]
+    env = [{"name": "REPLICA", REFERENCE_FIELDS[source.kind]: {"name": source.name, "key": "dsn"}}]
     secrets = at("docs-database", "dsn", Endpoint("198.51.100.7", 5432))
-    told = secrets | at("replica", "dsn", Endpoint("203.0.113.7", 6432))
+    told = secrets | at(source.name, "dsn", Endpoint("203.0.113.7", 6432), kind=source.kind)
     spec = {"workspace": document, "runtime": {"replicas": 2, "env": env}}
     given = ("given address", POSTGRES)
     assert reachable(policies(told, **spec), RUNTIME) == DNS | {given, ("world", 6432)}

@@ -11,12 +11,12 @@ from sibyl_operator.api.resource import WorkspaceResource, read_resource
 from sibyl_operator.desired import config_hash, names_of
 from sibyl_operator.desired.deployment import deployment
 from sibyl_operator.desired.pod import LAME_DUCK_SECONDS, pod_template
-from tests.operator.api.facts import body, full_body, resource, secrets, valid
+from tests.operator.api.facts import body, full_body, resource, sources, valid
 
 
 def template(**spec: Any) -> dict[str, Any]:
     found = resource(**spec)
-    return pod_template(found, names_of(found), secrets(found))
+    return pod_template(found, names_of(found), sources(found))
 
 
 def container(**spec: Any) -> dict[str, Any]:
@@ -156,7 +156,7 @@ def test_resources_have_requests_and_a_memory_limit_but_no_cpu_limit_unless_aske
 
 def test_the_hashes_tell_what_the_pod_was_started_for() -> None:
     found = resource()
-    annotations = pod_template(found, names_of(found), secrets(found))["metadata"]["annotations"]
+    annotations = pod_template(found, names_of(found), sources(found))["metadata"]["annotations"]
     assert annotations["sibyl.dev/config-hash"] == config_hash(found)
     assert annotations["sibyl.dev/secrets-hash"].startswith("v1-")
     assert annotations.items() >= {("prometheus.io/scrape", "true"), ("prometheus.io/path", "/metrics")}

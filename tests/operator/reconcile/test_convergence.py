@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from sibyl_operator.api.group import KIND
 from sibyl_operator.api.resource import WorkspaceResource, read_resource
-from sibyl_operator.desired import desired
+from sibyl_operator.desired import desired, referenced_sources
 from sibyl_operator.kube import Conflict, KubeError, Manifest, TooManyRequests, Unavailable
 from sibyl_operator.reconcile.cache import child_id
 from sibyl_operator.reconcile.children import CHILD_KINDS
-from sibyl_operator.reconcile.gather import secret_facts
+from sibyl_operator.reconcile.gather import source_facts
 from tests.fakes import server_side_apply as ssa
 from tests.fakes.cluster import Crash, FakeCluster, Fault
 from tests.fakes.controllers import autoscale
-from tests.fakes.world import CONFIG, KEY, NAME, NAMESPACE, RUNTIME, World, run, secret, workspace
+from tests.fakes.world import CONFIG, KEY, NAME, NAMESPACE, RUNTIME, World, config_map, run, secret, workspace
 
 Spec = Mapping[str, Any]
 
@@ -32,6 +32,7 @@ BUILTIN_CACHE: Spec = {"cache": {"provider": "Builtin"}}
 SMALL_CACHE: Spec = {"cache": {"provider": "Builtin", "memory": "64Mi"}, "runtime": {"replicas": 2}}
 UNGUARDED: Spec = {"cache": {"provider": "Builtin"}, "networkPolicy": {"enabled": False}}
 BIGGER: Spec = {"runtime": {"resources": {"requests": {"cpu": "2000m"}}, "podTemplate": {"labels": {"tier": "gold"}}}}
+SET: Spec = {"runtime": {"env": [{"name": "LEVEL", "configMapKeyRef": {"name": "settings", "key": "level"}}]}}
 DEFAULT: Spec = {}
 CACHE = "demo-cache"
 CACHE_KINDS = ("ServiceAccount", "ConfigMap", "NetworkPolicy", "Deployment", "Service")
@@ -43,7 +44,7 @@ LARGER_DATABASE: Spec = {
 }
 SPECS: tuple[Spec, ...] = (
     *(DEFAULT, AUTOSCALED, FIXED, SINGLE, CACHED, BUILTIN_CACHE, SMALL_CACHE, UNGUARDED, BIGGER),
-    *(DATABASE, LARGER_DATABASE),
+    *(SET, DATABASE, LARGER_DATABASE),
 )
 DATABASE_CHILDREN = (
     ("ServiceAccount", "demo-db"),
@@ -78,6 +79,7 @@ def known_password() -> Iterator[None]:
 def world(spec: Spec = DEFAULT) -> World:
     made = World.with_workspace(spec)
     made.cluster.put(secret("db", dsn="postgresql://db/sibyl", url="redis://cache:6379/0"))
+    made.cluster.put(config_map("settings", level="info"))
     return made
 
 
@@ -90,8 +92,10 @@ def turn(made: World, spec: Spec) -> None:
 
 
 def children(cluster: FakeCluster) -> dict[Any, Manifest]:
-    """All children, without what only history explains: the number of pods that an autoscaler chose."""
+    """All children, without what only history explains: the number of pods that an autoscaler chose. The ConfigMap that
+    the user made is none of them."""
     found = cluster.everything(*CHILD_KINDS)
+    del found["ConfigMap", NAMESPACE, "settings"]
     scaled = ("HorizontalPodAutoscaler", NAMESPACE, RUNTIME) in found
     for (kind, _, _), live in found.items():
         live.pop("status", None)
@@ -163,10 +167,10 @@ def test_a_field_that_was_changed_or_removed_by_hand_is_restored(data: st.DataOb
 def wanted(made: World) -> list[Manifest]:
     resource = read_resource(made.child(KIND, NAME))
     assert isinstance(resource, WorkspaceResource)
-    facts = {}
-    for live in made.cluster.all("Secret", NAMESPACE):
-        name = live["metadata"]["name"]
-        facts[name] = secret_facts(name, live, frozenset(live["data"]))
+    facts = {
+        source: source_facts(source, made.cluster.peek(source.kind, NAMESPACE, source.name), keys)
+        for source, keys in referenced_sources(resource).items()
+    }
     return list(desired(resource, facts))
 
 

@@ -9,6 +9,7 @@ from sibyl_operator.api.checks.pods import Advice, creation_finding, service_pod
 from sibyl_operator.api.checks.runtime import find_child
 from sibyl_operator.api.condition import Check, Finding
 from sibyl_operator.api.labels import child_name
+from sibyl_operator.api.sources import Source
 from sibyl_operator.observed import Observed
 
 COMPONENT: Final = "cache"
@@ -19,7 +20,7 @@ ADVICE: Final = Advice(image="spec.cache.image", reserved="spec.cache.memory")
 def password_made(observed: Observed) -> Finding | None:
     """The operator has made the password, and nobody has taken it away."""
     name = child_name(observed.resource.name, COMPONENT)
-    facts = observed.secrets.get(name)
+    facts = observed.sources.get(Source("Secret", name))
     if facts is None:
         return Finding("SecretNotRead", f"Secret {name}, with the cache's password, could not be read", "Unknown")
     if not facts.exists:

@@ -24,6 +24,7 @@ from sibyl_operator.api.checks.read_replicas import replicas_stream
 from sibyl_operator.api.condition import Check, Finding
 from sibyl_operator.api.labels import child_name
 from sibyl_operator.api.models import DatabaseResources
+from sibyl_operator.api.sources import Source
 from sibyl_operator.observed import Observed
 
 SECRETS: Final = ("db-app", "db-replication")
@@ -34,7 +35,7 @@ NO_SPACE: Final = "No space left on device"
 def passwords_made(observed: Observed) -> Finding | None:
     """The operator has made both passwords, and nobody has taken one away."""
     for name in (child_name(observed.resource.name, suffix) for suffix in SECRETS):
-        facts = observed.secrets.get(name)
+        facts = observed.sources.get(Source("Secret", name))
         if facts is None:
             return Finding("SecretNotRead", f"Secret {name}, with a password of the database, was not read", "Unknown")
         if not facts.exists:

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sibyl_operator.api.checks.runtime import running_pods
-from sibyl_operator.api.checks.secrets import secret_key_finding
+from sibyl_operator.api.checks.sources import source_key_finding
 from sibyl_operator.api.condition import Check, Finding, listed
+from sibyl_operator.api.sources import key_of_secret
 from sibyl_operator.observed import Observed, PodFacts
 
 UNHEALTHY: Final = "unhealthy"
@@ -18,10 +19,9 @@ def credentials_given(observed: Observed) -> Finding | None:
     external = observed.resource.spec.cache.external
     if external is None:
         return None
-    return secret_key_finding(
+    return source_key_finding(
         observed,
-        name=external.secret_ref.name,
-        key=external.secret_ref.key,
+        key_of_secret(external.secret_ref),
         field="spec.cache.external.secretRef",
         example="redis://:PASSWORD@HOST:6379/0",
     )

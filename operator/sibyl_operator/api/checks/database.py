@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sibyl_operator.api.checks.runtime import running_pods
-from sibyl_operator.api.checks.secrets import secret_key_finding
+from sibyl_operator.api.checks.sources import source_key_finding
 from sibyl_operator.api.condition import Check, Finding
 from sibyl_operator.api.scaling import SURGE, planned_connections, pool_connections, replica_bounds
+from sibyl_operator.api.sources import key_of_secret
 from sibyl_operator.observed import DatabaseFacts, Observed, PodFacts
 
 OLDEST_VECTOR: Final = (0, 8, 4)
@@ -23,10 +24,9 @@ def credentials_given(observed: Observed) -> Finding | None:
     external = observed.resource.spec.database.external
     if external is None:
         return None
-    return secret_key_finding(
+    return source_key_finding(
         observed,
-        name=external.secret_ref.name,
-        key=external.secret_ref.key,
+        key_of_secret(external.secret_ref),
         field=FIELD,
         example="postgresql://USER:PASSWORD@HOST:5432/DATABASE",
     )

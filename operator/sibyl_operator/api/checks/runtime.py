@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sibyl_operator.api.checks.pods import Advice, alive, creation_finding, start_finding
-from sibyl_operator.api.checks.secrets import secret_key_finding
+from sibyl_operator.api.checks.sources import source_key_finding
 from sibyl_operator.api.condition import Check, Finding, listed
 from sibyl_operator.api.labels import child_name, label_value
 from sibyl_operator.api.scaling import replica_bounds
+from sibyl_operator.api.sources import key_of_variable
 from sibyl_operator.observed import Observed, PodFacts
 
 ADVICE: Final = Advice(
@@ -41,17 +42,13 @@ def children_written(observed: Observed) -> Finding | None:
 
 
 def environment_given(observed: Observed) -> Finding | None:
-    """Every Secret that a variable comes from is there; without it no container can be created."""
+    """Every Secret and ConfigMap that a variable comes from is there; without it no container can be created."""
     for variable in observed.resource.spec.runtime.env:
-        if variable.secret_key_ref is None:
+        taken = key_of_variable(variable)
+        if taken is None:
             continue
-        finding = secret_key_finding(
-            observed,
-            name=variable.secret_key_ref.name,
-            key=variable.secret_key_ref.key,
-            field=f"spec.runtime.env[{variable.name}].secretKeyRef",
-            example="VALUE",
-        )
+        field = f"spec.runtime.env[{variable.name}].{taken.field}"
+        finding = source_key_finding(observed, taken, field=field, example="VALUE")
         if finding is not None:
             return finding
     return None

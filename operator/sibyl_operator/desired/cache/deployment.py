@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from sibyl_operator.api.cache_memory import memory_limit
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired.cache.config_map import (
     CONFIG_DIRECTORY,
     PORT,
@@ -18,9 +19,9 @@ from sibyl_operator.desired.cache.config_map import (
     configuration,
 )
 from sibyl_operator.desired.credentials import PASSWORD_KEY
-from sibyl_operator.desired.names import CACHE, CONFIG_HASH, SECRETS_HASH, Names
-from sibyl_operator.desired.secrets import digest_of
-from sibyl_operator.observed import SecretFacts
+from sibyl_operator.desired.names import CACHE, CONFIG_HASH, SOURCES_HASH, Names
+from sibyl_operator.desired.sources import digest_of
+from sibyl_operator.observed import SourceFacts
 
 CONTAINER: Final = "redis"
 # The user that the images of Redis have, though any would do: nothing of the image is written to.
@@ -28,7 +29,9 @@ USER: Final = 999
 GRACE_SECONDS: Final = 10
 
 
-def cache_deployment(resource: WorkspaceResource, names: Names, secrets: Mapping[str, SecretFacts]) -> dict[str, Any]:
+def cache_deployment(
+    resource: WorkspaceResource, names: Names, sources: Mapping[Source, SourceFacts]
+) -> dict[str, Any]:
     """A Deployment and no StatefulSet: a cache has no volume and no identity to keep, and a Deployment replaces the pod
     of a lost node, which a StatefulSet waits for. Recreate, because two caches behind one Service would share nothing.
     """
@@ -46,7 +49,7 @@ def cache_deployment(resource: WorkspaceResource, names: Names, secrets: Mapping
                     "labels": names.pod_labels(CACHE),
                     "annotations": {
                         CONFIG_HASH: _configuration_hash(resource),
-                        SECRETS_HASH: digest_of([names.cache], secrets),
+                        SOURCES_HASH: digest_of((Source("Secret", names.cache),), sources),
                     },
                 },
                 "spec": _pod_spec(resource, names),

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from sibyl_operator.api.document_checks import REDIS_URL
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import key_of_secret
 from sibyl_operator.desired.cache.config_map import PORT
 from sibyl_operator.desired.credentials import PASSWORD_KEY
 from sibyl_operator.desired.names import Names
-from sibyl_operator.desired.variables import from_secret
+from sibyl_operator.desired.variables import from_secret, from_source
 
 CACHE_PASSWORD: Final = "SIBYL_CACHE_PASSWORD"
 
@@ -18,7 +19,7 @@ def cache_environment(resource: WorkspaceResource, names: Names) -> list[dict[st
     """The variables of the runtime container. The password comes first: a variable sees only those before it."""
     cache = resource.spec.cache
     if cache.external is not None:
-        return [from_secret(REDIS_URL, cache.external.secret_ref.name, cache.external.secret_ref.key)]
+        return [from_source(REDIS_URL, key_of_secret(cache.external.secret_ref))]
     if cache.provider != "Builtin":
         return []
     return [

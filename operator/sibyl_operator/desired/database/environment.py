@@ -6,10 +6,11 @@ from typing import Any, Final
 
 from sibyl_operator.api.document_checks import DATABASE_URL, replica_variables
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import key_of_secret
 from sibyl_operator.desired.credentials import DATABASE_NAME, DATABASE_ROLE, PASSWORD_KEY
 from sibyl_operator.desired.database.server import PORT
 from sibyl_operator.desired.names import Names
-from sibyl_operator.desired.variables import from_secret
+from sibyl_operator.desired.variables import from_secret, from_source
 
 DATABASE_PASSWORD: Final = "SIBYL_DATABASE_PASSWORD"
 DATABASE_WAIT: Final = "SIBYL_DATABASE_WAIT"
@@ -25,7 +26,7 @@ def database_environment(resource: WorkspaceResource, names: Names) -> list[dict
     """
     external = resource.spec.database.external
     if external is not None:
-        return [from_secret(DATABASE_URL, external.secret_ref.name, external.secret_ref.key)]
+        return [from_source(DATABASE_URL, key_of_secret(external.secret_ref))]
     headless = names.host(names.database_replica)
     hosts = {DATABASE_URL: names.host(names.database_read_write)} | {
         variable: f"{names.database_replica}-{number}.{headless}"

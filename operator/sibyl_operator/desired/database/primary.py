@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired.database import server
 from sibyl_operator.desired.database.config_map import database_config_hash
-from sibyl_operator.desired.names import CONFIG_HASH, DATABASE, SECRETS_HASH, Names
-from sibyl_operator.desired.secrets import digest_of
-from sibyl_operator.observed import SecretFacts
+from sibyl_operator.desired.names import CONFIG_HASH, DATABASE, SOURCES_HASH, Names
+from sibyl_operator.desired.sources import digest_of
+from sibyl_operator.observed import SourceFacts
 
 
-def primary(resource: WorkspaceResource, names: Names, secrets: Mapping[str, SecretFacts]) -> dict[str, Any]:
+def primary(resource: WorkspaceResource, names: Names, sources: Mapping[Source, SourceFacts]) -> dict[str, Any]:
     """The StatefulSet. Its volume outlives it, unless spec.deletionPolicy says Delete.
 
     Parallel, although there is one pod: a StatefulSet in order waits for ever for a pod that cannot start, and does not
     replace it by one that can.
     """
-    read = (names.database_credentials, names.replication_credentials)
-    annotations = {CONFIG_HASH: database_config_hash(resource), SECRETS_HASH: digest_of(read, secrets)}
+    read = (Source("Secret", names.database_credentials), Source("Secret", names.replication_credentials))
+    annotations = {CONFIG_HASH: database_config_hash(resource), SOURCES_HASH: digest_of(read, sources)}
     return {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",

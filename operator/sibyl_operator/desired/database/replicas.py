@@ -6,21 +6,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired.database import server
 from sibyl_operator.desired.database.config_map import database_config_hash
-from sibyl_operator.desired.names import CONFIG_HASH, DATABASE_REPLICA, SECRETS_HASH, Names
-from sibyl_operator.desired.secrets import digest_of
-from sibyl_operator.observed import SecretFacts
+from sibyl_operator.desired.names import CONFIG_HASH, DATABASE_REPLICA, SOURCES_HASH, Names
+from sibyl_operator.desired.sources import digest_of
+from sibyl_operator.observed import SourceFacts
 
 
-def replicas(resource: WorkspaceResource, names: Names, secrets: Mapping[str, SecretFacts]) -> dict[str, Any] | None:
+def replicas(resource: WorkspaceResource, names: Names, sources: Mapping[Source, SourceFacts]) -> dict[str, Any] | None:
     """The StatefulSet; None without readReplicas. A replica holds nothing of its own, so its volume goes with it."""
     number = resource.spec.database.read_replicas
     if not number:
         return None
     annotations = {
         CONFIG_HASH: database_config_hash(resource),
-        SECRETS_HASH: digest_of((names.replication_credentials,), secrets),
+        SOURCES_HASH: digest_of((Source("Secret", names.replication_credentials),), sources),
     }
     return {
         "apiVersion": "apps/v1",

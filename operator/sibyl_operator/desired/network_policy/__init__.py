@@ -9,22 +9,23 @@ from collections.abc import Mapping
 from typing import Any
 
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import Source
 from sibyl_operator.desired.names import Names
 from sibyl_operator.desired.network_policy.cache import cache_policy
 from sibyl_operator.desired.network_policy.database import database_policy
 from sibyl_operator.desired.network_policy.database_replica import database_replica_policy
 from sibyl_operator.desired.network_policy.runtime import runtime_policy
-from sibyl_operator.observed import SecretFacts
+from sibyl_operator.observed import SourceFacts
 
 
 def network_policies(
-    resource: WorkspaceResource, names: Names, secrets: Mapping[str, SecretFacts]
+    resource: WorkspaceResource, names: Names, sources: Mapping[Source, SourceFacts]
 ) -> tuple[dict[str, Any], ...]:
     """A policy for each component that the operator runs; none where they are switched off."""
     if not resource.spec.network_policy.enabled:
         return ()
     policies = (
-        runtime_policy(resource, names, secrets),
+        runtime_policy(resource, names, sources),
         database_policy(resource, names),
         database_replica_policy(resource, names),
         cache_policy(resource, names),

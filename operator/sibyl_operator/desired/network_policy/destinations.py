@@ -11,8 +11,9 @@ from urllib.parse import urlsplit
 from sibyl_operator.api.document_checks import whole_environment_reference
 from sibyl_operator.api.models import EnvironmentVariable
 from sibyl_operator.api.resource import WorkspaceResource
+from sibyl_operator.api.sources import Source, SourceKey, key_of_variable
 from sibyl_operator.desired.network_policy.rules import POSTGRES_PORT, Rule, ports
-from sibyl_operator.observed import Endpoint, SecretFacts
+from sibyl_operator.observed import Endpoint, SourceFacts
 from sibyl_runtime.workspace import LlmProvider
 
 OPENAI: Final = Endpoint("api.openai.com", 443)
@@ -50,44 +51,44 @@ def destination(endpoint: Endpoint) -> Rule:
     return {"ports": ports(endpoint.port)}
 
 
-def model_rules(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> list[Rule]:
+def model_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]) -> list[Rule]:
     """The language models that are reached over the network, and the proxy on the way to them.
 
-    An address that the operator cannot read, because a ConfigMap holds it, opens every TCP port: it may be any.
+    An address that its Secret or ConfigMap does not tell, or not yet, opens every TCP port: it may be any.
     """
     remote = [provider for provider in resource.document.providers.llm.values() if provider.kind == "openai"]
     if not remote:
         return []
     variables = {variable.name: variable for variable in resource.spec.runtime.env}
     proxies = [variables[name] for name in PROXIES if name in variables]
-    found = [_model(provider, variables, secrets) for provider in remote]
-    found += [_of_variable(proxy, secrets) for proxy in proxies]
+    found = [_model(provider, variables, sources) for provider in remote]
+    found += [_of_variable(proxy, sources) for proxy in proxies]
     if any(endpoints is None for endpoints in found):
         return [{"ports": [{"protocol": "TCP"}]}]
     return destinations(endpoint for endpoints in found for endpoint in endpoints or ())
 
 
-def replica_rules(resource: WorkspaceResource, secrets: Mapping[str, SecretFacts]) -> list[Rule]:
+def replica_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]) -> list[Rule]:
     """The read replicas that the document names; one that does not tell where it is opens PostgreSQL's usual port."""
     variables = {variable.name: variable for variable in resource.spec.runtime.env}
     found = [
-        _replica(replica.dsn, variables, secrets) for replica in resource.document.default_vector_store[1].replicas
+        _replica(replica.dsn, variables, sources) for replica in resource.document.default_vector_store[1].replicas
     ]
     rules = destinations(endpoint for endpoints in found for endpoint in endpoints)
     return rules if all(found) else [*rules, {"ports": ports(POSTGRES_PORT)}]
 
 
 def _replica(
-    dsn: str, variables: Mapping[str, EnvironmentVariable], secrets: Mapping[str, SecretFacts]
+    dsn: str, variables: Mapping[str, EnvironmentVariable], sources: Mapping[Source, SourceFacts]
 ) -> tuple[Endpoint, ...]:
-    """Only a Secret tells it: the operator reads no DSN that stands elsewhere."""
+    """Only a Secret or a ConfigMap tells it: the operator reads no DSN that stands elsewhere."""
     reference = whole_environment_reference(dsn)
     variable = variables.get(reference.name) if reference is not None else None
-    return (_of_variable(variable, secrets) or ()) if variable is not None and variable.value is None else ()
+    return (_of_variable(variable, sources) or ()) if variable is not None and variable.value is None else ()
 
 
 def _model(
-    provider: LlmProvider, variables: Mapping[str, EnvironmentVariable], secrets: Mapping[str, SecretFacts]
+    provider: LlmProvider, variables: Mapping[str, EnvironmentVariable], sources: Mapping[Source, SourceFacts]
 ) -> tuple[Endpoint, ...] | None:
     if provider.base_url is None:
         return (OPENAI,)
@@ -96,17 +97,21 @@ def _model(
         return _of_text(provider.base_url)
     variable = variables.get(reference.name)
     if variable is not None:
-        return _of_variable(variable, secrets)
+        return _of_variable(variable, sources)
     return _of_text(reference.default or "")
 
 
-def _of_variable(variable: EnvironmentVariable, secrets: Mapping[str, SecretFacts]) -> tuple[Endpoint, ...] | None:
+def _of_variable(variable: EnvironmentVariable, sources: Mapping[Source, SourceFacts]) -> tuple[Endpoint, ...] | None:
     if variable.value is not None:
         return _of_text(variable.value)
-    if variable.secret_key_ref is None:
-        return None
-    facts = secrets.get(variable.secret_key_ref.name)
-    return facts.endpoints.get(variable.secret_key_ref.key) if facts is not None else None
+    taken = key_of_variable(variable)
+    return known_endpoints(taken, sources) if taken is not None else None
+
+
+def known_endpoints(taken: SourceKey, sources: Mapping[Source, SourceFacts]) -> tuple[Endpoint, ...] | None:
+    """Where a value that is kept elsewhere points to; None while it is not there, or does not tell."""
+    facts = sources.get(taken.source)
+    return facts.endpoints.get(taken.key) if facts is not None else None
 
 
 def _of_text(text: str) -> tuple[Endpoint, ...] | None:

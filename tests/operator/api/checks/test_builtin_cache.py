@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from sibyl_operator.api.conditions import conditions
+from sibyl_operator.api.sources import Source
 from sibyl_operator.api.status import status
-from sibyl_operator.observed import Observed, SecretFacts
+from sibyl_operator.observed import Observed, SourceFacts
 from tests.operator.api.facts import children, observed, pod, resource
 
 CACHED = resource(cache={"provider": "Builtin", "memory": "512Mi"})
@@ -29,8 +30,8 @@ def cache_pod(**facts: Any) -> Observed:
 
 
 def secret(*keys: str, exists: bool = True) -> Observed:
-    held = SecretFacts("docs-cache", exists, frozenset(keys), "digest")
-    return well(secrets={**well().secrets, "docs-cache": held})
+    held = SourceFacts(exists, frozenset(keys), "digest")
+    return well(sources={**well().sources, Source("Secret", "docs-cache"): held})
 
 
 def deployment(**changed: Any) -> Observed:
@@ -57,7 +58,7 @@ def test_no_other_cache_is_in_the_status() -> None:
 
 QUOTA = {"type": "ReplicaFailure", "status": "True", "message": "exceeded quota: small"}
 FINDINGS: list[tuple[Observed, str, str, str]] = [
-    (well(secrets={}), "Unknown", "SecretNotRead", "Secret docs-cache, with the cache's password, could not be read"),
+    (well(sources={}), "Unknown", "SecretNotRead", "Secret docs-cache, with the cache's password, could not be read"),
     (
         secret(exists=False), "Unknown", "SecretMissing",
         "Secret docs-cache, with the cache's password, does not exist yet",

@@ -9,9 +9,10 @@ import pytest
 
 from sibyl_operator.api.condition import Condition
 from sibyl_operator.api.conditions import database_ready
+from sibyl_operator.api.sources import Source
 from sibyl_operator.api.status import status
 from sibyl_operator.observed import Observed, PodFacts, ReplicationFacts, SlotFacts
-from tests.operator.api.facts import DATABASE, children, observed, pod, resource, secrets
+from tests.operator.api.facts import DATABASE, children, observed, pod, resource, sources
 from tests.operator.api.test_status import NOW
 
 OF = resource(database={"provider": "Builtin", "readReplicas": 2})
@@ -51,8 +52,8 @@ def failing(sqlstate: str, error: str) -> Observed:
 
 
 def missing_secret(name: str, **changes: Any) -> Observed:
-    held = secrets(OF)
-    return well(secrets={**held, name: replace(held[name], **changes)})
+    held, source = sources(OF), Source("Secret", name)
+    return well(sources={**held, source: replace(held[source], **changes)})
 
 
 def test_a_database_that_is_well_says_what_it_is() -> None:

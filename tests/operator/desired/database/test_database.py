@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
+from sibyl_operator.api.sources import Source
 from sibyl_operator.database.slots import slot_of
 from sibyl_operator.desired import config_hash, desired, effective_document
 from sibyl_operator.desired.database.config_map import SCRIPTS
-from sibyl_operator.desired.names import SECRETS_HASH
-from sibyl_operator.observed import SecretFacts
+from sibyl_operator.desired.names import SOURCES_HASH
+from sibyl_operator.observed import SourceFacts
 from tests.operator.api.facts import resource
 
 Manifest = dict[str, Any]
@@ -18,8 +19,8 @@ ALONE: Manifest = {"provider": "Builtin"}
 REPLICATED: Manifest = {"provider": "Builtin", "readReplicas": 2}
 
 
-def made(database: Manifest, secrets: dict[str, SecretFacts] | None = None, **spec: Any) -> dict[Any, Manifest]:
-    found = desired(resource(database=database, **spec), secrets or {})
+def made(database: Manifest, sources: dict[Source, SourceFacts] | None = None, **spec: Any) -> dict[Any, Manifest]:
+    found = desired(resource(database=database, **spec), sources or {})
     return {(manifest["kind"], manifest["metadata"]["name"]): manifest for manifest in found}
 
 
@@ -28,8 +29,8 @@ def pod(of: dict[Any, Manifest], name: str = "docs-db") -> Manifest:
     return spec
 
 
-def facts(name: str, digest: str) -> SecretFacts:
-    return SecretFacts(name, True, frozenset({"username", "password"}), digest)
+def facts(digest: str) -> SourceFacts:
+    return SourceFacts(True, frozenset({"username", "password"}), digest)
 
 
 @pytest.mark.parametrize(
@@ -159,11 +160,11 @@ def test_the_config_map_holds_every_script_that_a_container_runs() -> None:
 
 def test_only_who_reads_a_secret_is_restarted_by_a_new_one() -> None:
     def hashes(**digests: str) -> list[str]:
-        secrets = {name: facts(name, digests.get(key, "same")) for key, name in
+        secrets = {Source("Secret", name): facts(digests.get(key, "same")) for key, name in
                    (("app", "docs-db-app"), ("replication", "docs-db-replication"))}  # fmt: skip
         found = made(REPLICATED, secrets)
         workloads = (("StatefulSet", "docs-db"), ("StatefulSet", "docs-db-replica"), ("Deployment", "docs-runtime"))
-        return [found[key]["spec"]["template"]["metadata"]["annotations"][SECRETS_HASH] for key in workloads]
+        return [found[key]["spec"]["template"]["metadata"]["annotations"][SOURCES_HASH] for key in workloads]
 
     before = hashes()
     assert [old != new for old, new in zip(before, hashes(app="new"), strict=True)] == [True, False, True]
