@@ -56,8 +56,10 @@ async def an_object_can_be_written_read_listed_and_deleted(api: KubeApi, namespa
     assert await api.get("ConfigMap", namespace, "one") is None
     made = await api.apply(config_map(namespace, a="1"))
     await api.apply(config_map(namespace, "two"))
-    (found,) = await api.list("ConfigMap", namespace, labels={"app": "one"})
-    assert (found["apiVersion"], found["kind"], found["data"]) == ("v1", "ConfigMap", {"a": "1"})
+    (listed,) = await api.list("ConfigMap", namespace, labels={"app": "one"})
+    for found in (await api.get("ConfigMap", namespace, "one"), listed):
+        assert found is not None
+        assert (found["apiVersion"], found["kind"], found["data"]) == ("v1", "ConfigMap", {"a": "1"})
     with pytest.raises(Conflict):
         await api.delete("ConfigMap", namespace, "one", uid="another")
     await api.delete("ConfigMap", namespace, "one", uid=made["metadata"]["uid"])
