@@ -90,6 +90,8 @@ def _replication(size: ServerSize) -> dict[str, str]:
         "max_replication_slots": "20",
         "max_slot_wal_keep_size": _mib(max(size.storage // 4, 64 * MIB)),
         "idle_replication_slot_timeout": "'3d'",
+        # A replica that stops reading must not hold up the checkpoint that ends its slot.
+        "tcp_user_timeout": "'30s'",
         "hot_standby": "on",
         "hot_standby_feedback": "on",
     }

@@ -110,7 +110,7 @@ class DisruptionBudget(Values):
 class ServiceValues(Values):
     """The Service in front of /metrics, /healthz and /readyz."""
 
-    port: Port = Field(8080, description="Port of the Service and of the container.")
+    port: Port = Field(8080, description="Port of the Service; the pods listen on 8080.")
     annotations: dict[str, str] = Field({}, description="Annotations of the Service.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ CONFIG_HASH = "sibyl.dev/config-hash"
 METRICS_PORT_NAME = "metrics"
 LARGEST_ANSWER = 4 * 1024 * 1024
 LONGEST_WORDS = 500
+LONGEST_HASH = 64
 FATAL_LINE = re.compile(r"\b(FATAL|PANIC):  .*")
 
 
@@ -41,15 +43,36 @@ async def ask_pod(session: aiohttp.ClientSession, pod: Manifest) -> Answers:
     found: dict[str, Any] = {}
     try:
         for question in ("config", "health"):
-            async with session.get(f"{base}/{question}") as response:
-                found[question] = await response.json(content_type=None)
-        async with session.get(f"{base}/metrics") as response:
-            body = await response.content.read(LARGEST_ANSWER)
-            families = read_families(body.decode(errors="replace"))
-            found |= {"counters": counters_of(families), "totals": totals_of(families)}
+            found[question] = _object(await _text(session, f"{base}/{question}"))
+        families = read_families(await _text(session, f"{base}/metrics"))
+        found |= {"counters": counters_of(families), "totals": totals_of(families)}
     except (TimeoutError, aiohttp.ClientError, ExpositionError, ValueError) as error:
         return Answers(**found, error=f"{base} does not answer: {_reason(error)}")
     return Answers(**found)
+
+
+async def _text(session: aiohttp.ClientSession, url: str) -> str:
+    """A body of a bounded size. A pod is what its image makes of it: it leads us nowhere else, and fills no memory."""
+    body = bytearray()
+    async with session.get(url, allow_redirects=False) as response:
+        async for part in response.content.iter_any():
+            body += part
+            if len(body) > LARGEST_ANSWER:
+                raise ValueError(f"its answer is larger than {LARGEST_ANSWER} bytes")
+    return body.decode(errors="replace")
+
+
+def _object(text: str) -> dict[str, Any]:
+    found = json.loads(text)
+    if not isinstance(found, dict):
+        raise ValueError("its answer is no JSON object")
+    return found
+
+
+def _hash(config: Mapping[str, Any] | None) -> str | None:
+    """What a pod gives as its hash, unless it is none: it is shown in the status."""
+    found = (config or {}).get("hash")
+    return found if isinstance(found, str) and len(found) <= LONGEST_HASH else None
 
 
 def _reason(error: Exception) -> str:
@@ -71,7 +94,7 @@ def pod_facts(pod: Manifest, answers: Answers) -> PodFacts:
         ready=_condition(status, "Ready").get("status") == "True",
         terminating="deletionTimestamp" in pod["metadata"],
         template_hash=pod["metadata"].get("annotations", {}).get(CONFIG_HASH),
-        loaded_hash=(answers.config or {}).get("hash"),
+        loaded_hash=_hash(answers.config),
         health=answers.health,
         waiting_reason=waiting.get("reason") or unscheduled.get("reason"),
         waiting_message=waiting.get("message") or unscheduled.get("message"),

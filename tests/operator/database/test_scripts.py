@@ -91,6 +91,16 @@ def test_after_a_crash_the_server_recovers_what_was_committed(primary: Server) -
     assert ask(app(primary), "SELECT held FROM notes") == 7
 
 
+def test_a_server_that_is_still_ending_keeps_its_successor_from_the_data(primary: Server) -> None:
+    ask(app(primary), "CREATE TABLE notes AS SELECT 7 AS held")
+    code, said = primary.run(PREPARE, HOLD_TRIES="2")
+    assert (code, said[-1]) == (
+        1, "another server still has the data of this volume; it ends with the pod that it runs in"
+    )  # fmt: skip
+    assert ask(app(primary), "SELECT held FROM notes") == 7
+    assert (primary.pgdata / "postmaster.pid").exists()
+
+
 def test_a_password_is_in_no_log_no_output_and_no_file_but_its_own(place: Servers) -> None:
     server = place.primary()
     server.password("app", "very-secret-word")

@@ -1,4 +1,4 @@
-# What the scripts beside this one share. Any image with sh, coreutils, sed, initdb, postgres and pg_basebackup will do.
+# What the scripts beside this one share. Any image with sh, coreutils, sed, flock, initdb, postgres and pg_basebackup will do.
 #
 # PGDATA: where the data is, or will be. DATABASE_CONFIG: this directory. DATABASE_RUN: socket and passwords, in memory.
 set -eu
@@ -31,11 +31,23 @@ reason_in() {
 }
 
 check_image() {
-    for program in initdb postgres pg_basebackup; do
+    for program in initdb postgres pg_basebackup flock; do
         command -v "$program" >/dev/null || fail "the image has no $program on its PATH; $IMAGE_ADVICE"
     done
     found=$(postgres --version | sed -n 's/^postgres (PostgreSQL) \([0-9]*\).*/\1/p')
     [ "$found" = "$MAJOR" ] || fail "the image has PostgreSQL ${found:-of an unknown version}; $IMAGE_ADVICE"
+}
+
+# Have the data for ourselves until the last of our processes ends; the kernel lets go with it. A pod that was deleted
+# by force may still be ending on this node, and PostgreSQL's own lock does not reach from one container to another.
+hold_data() {
+    exec 9>"$PGDATA.lock"
+    left=${HOLD_TRIES:-60}
+    until flock -n 9; do
+        left=$((left - 1))
+        [ "$left" -gt 0 ] || fail "another server still has the data of this volume; it ends with the pod that it runs in"
+        sleep 1
+    done
 }
 
 check_data() {
@@ -45,7 +57,7 @@ check_data() {
 the major version cannot be changed in place"
     # A volume that is mounted with a group of its own has become readable by it, which PostgreSQL refuses.
     chmod 0700 "$PGDATA"
-    # This pod is the only one on the volume, so whoever wrote this is gone; its process id is in use again in a new
-    # container, and PostgreSQL would take that process for a server.
+    # We hold the data, so whoever wrote this is gone; its process id is in use again in a new container, and PostgreSQL
+    # would take that process for a server.
     rm -f "$PGDATA/postmaster.pid"
 }

@@ -30,6 +30,7 @@ END IF; END \$do\$;" "ALTER ROLE $1 LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE NO
 }
 
 check_image
+hold_data
 # Whatever was killed halfway left only this.
 rm -rf "$PGDATA.new"
 if [ ! -e "$PGDATA" ]; then

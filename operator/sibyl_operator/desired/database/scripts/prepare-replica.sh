@@ -28,6 +28,7 @@ try() {
 }
 
 check_image
+hold_data
 write_password
 rm -rf "$PGDATA.new"
 if [ ! -e "$PGDATA" ]; then
