@@ -18,6 +18,7 @@ CHART = ROOT / "charts" / "sibyl-operator"
 NAMESPACE = "sibyl-system"
 DEPLOYMENT = "sibyl-operator"
 LEASE = "sibyl-operator"
+ACCOUNT = "system:serviceaccount:sibyl-system:sibyl-operator"
 # Looks more often than a release does by default, so that a scenario need not wait for what no watch tells of.
 SETTINGS = {"scrapeInterval": 4, "waitingInterval": 1, "kpiWindow": 60}
 

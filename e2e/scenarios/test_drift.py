@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import time
 
+from e2e.cluster.audit import writes
+from e2e.node.node import Node
+from e2e.scenarios.release import ACCOUNT
 from e2e.scenarios.team import Object, Team, sample, wait_for
 from e2e.scenarios.timing import Timings
 
@@ -64,9 +67,10 @@ def _edit_and_wait(team: Team, reference: str, patch: Object, path: tuple[str, .
     return wait_for(lambda: _at(team.get(reference), path) == before, f"{reference} to be put back")
 
 
-def test_the_number_of_pods_is_left_to_the_autoscaler(team: Team) -> None:
+def test_the_number_of_pods_is_left_to_the_autoscaler(team: Team, node: Node) -> None:
     team.apply(sample("quickstart"))
     team.wait_ready("quickstart")
+    start = node.audit_position()
     team.kubectl("scale", "deployment/quickstart-runtime", "--replicas=3")
     owners = team.get("deployment", "quickstart-runtime", "--show-managed-fields")["metadata"]["managedFields"]
     ours = [entry for entry in owners if entry["manager"] == "sibyl-operator"]
@@ -76,6 +80,8 @@ def test_the_number_of_pods_is_left_to_the_autoscaler(team: Team) -> None:
     seen = team.get("swk", "quickstart")["status"]
     end = time.monotonic() + 9
     wait_for(lambda: time.monotonic() > end, "two looks of the operator", timeout=20)
+    written = [event["objectRef"] for event in writes(node.audit_events(start), user=ACCOUNT)]
+    assert not [at for at in written if (at["resource"], at["name"]) == ("deployments", "quickstart-runtime")]
     assert team.get("deployment", "quickstart-runtime")["spec"]["replicas"] in (2, 3), seen
 
 

@@ -9,12 +9,11 @@ from pathlib import Path
 from e2e.cluster.audit import writes
 from e2e.node.node import Node
 from e2e.scenarios.load import clients
-from e2e.scenarios.release import Release
+from e2e.scenarios.release import ACCOUNT, Release
 from e2e.scenarios.team import Team, sample, wait_for
 from e2e.scenarios.test_change import steps
 from e2e.scenarios.timing import Timings
 
-USER = "system:serviceaccount:sibyl-system:sibyl-operator"
 HANDOVER_WITHIN = 20.0
 
 
@@ -78,7 +77,7 @@ def process_of(pod: str) -> int:
 def _turns(node: Node, start: int) -> list[str]:
     """Which pods wrote to what is not the Lease, in turns: a pod that comes again would come twice."""
     turns: list[str] = []
-    for event in writes(node.audit_events(start), user=USER):
+    for event in writes(node.audit_events(start), user=ACCOUNT):
         resource = event["objectRef"]["resource"]
         pod = event["user"].get("extra", {}).get("authentication.kubernetes.io/pod-name", [""])[0]
         if resource != "leases" and (not turns or turns[-1] != pod):

@@ -7,6 +7,8 @@ import tarfile
 from io import BytesIO
 from pathlib import Path
 
+import yaml
+
 from e2e.node.node import Node
 from e2e.programs import ROOT
 from e2e.scenarios.release import CHART, Release
@@ -23,6 +25,8 @@ def test_an_upgrade_restarts_no_pod_and_an_uninstall_leaves_data_and_crd(
     release.uninstall()
     release.chart = previous
     try:
+        # The image is of today, so it gets the rights of today beside those of the old chart.
+        node.kubectl("apply", "-f", "-", input=_rights_beside(release))
         release.install()
         team.apply(sample("quickstart"))
         team.wait_ready("quickstart")
@@ -32,6 +36,7 @@ def test_an_upgrade_restarts_no_pod_and_an_uninstall_leaves_data_and_crd(
         # A value that moves the operator's own pods, also where only words of the chart have changed.
         release.values = {"podAnnotations": {"example.com/upgraded": "yes"}}
         release.upgrade(CHART)
+        node.kubectl("delete", "clusterrole,clusterrolebinding", "rights-of-the-present-chart")
         assert not release.pods() & operators
         team.patch("quickstart", {"suspend": False})
         wait_for(lambda: release.leader(), "a leader of the new version")
@@ -45,10 +50,23 @@ def test_an_upgrade_restarts_no_pod_and_an_uninstall_leaves_data_and_crd(
         assert team.ask("quickstart", "What is a workspace?")["output"]["sources"]
     finally:
         release.chart, release.values = CHART, {}
+        node.kubectl("delete", "clusterrole,clusterrolebinding", "rights-of-the-present-chart", "--ignore-not-found")
         release.uninstall()
         release.install()
     team.wait_ready("quickstart")
     assert not before - _pods(team)
+
+
+def _rights_beside(release: Release) -> str:
+    """The ClusterRole of the present chart, and its binding, under names that no release has."""
+    rendered = release.helm("template", "sibyl", str(CHART), "--show-only", "templates/rbac.yaml")
+    found = [one for one in yaml.safe_load_all(rendered) if one and one["kind"].startswith("ClusterRole")]
+    for one in found:
+        one["metadata"] = {"name": "rights-of-the-present-chart"}
+        if "roleRef" in one:
+            one["roleRef"]["name"] = "rights-of-the-present-chart"
+    assert {one["kind"] for one in found} == {"ClusterRole", "ClusterRoleBinding"}
+    return yaml.safe_dump_all(found)
 
 
 def _pods(team: Team) -> set[tuple[str, str]]:
@@ -58,26 +76,19 @@ def _pods(team: Team) -> set[tuple[str, str]]:
 
 
 def previous_chart(directory: Path) -> tuple[Path, str]:
-    """The chart as it was before it last changed, as far back as it grants what the present operator needs."""
+    """The chart as it was before it last changed."""
     path = CHART.relative_to(ROOT)
     for commit in _git("log", "--format=%h", "-20", "--", str(path)).decode().split():
         archive = _git("archive", "--format=tar", commit, str(path))
         with tarfile.open(fileobj=BytesIO(archive)) as tar:
             tar.extractall(directory / commit, filter="data")
-        chart = directory / commit / path
-        if _contents(chart) != _contents(CHART) and _rights(chart) == _rights(CHART):
-            return chart, f"the chart of {commit}"
-    return CHART, "the present chart: no other one grants what its operator needs"
+        if _contents(directory / commit / path) != _contents(CHART):
+            return directory / commit / path, f"the chart of {commit}"
+    raise LookupError("git knows no other chart than the present one: a clone with its history is needed")
 
 
 def _contents(chart: Path) -> dict[str, bytes]:
     return {str(file.relative_to(chart)): file.read_bytes() for file in chart.rglob("*") if file.is_file()}
-
-
-def _rights(chart: Path) -> list[str]:
-    """The rules of the operator's Roles, without what is said of them."""
-    lines = (chart / "templates" / "_rules.tpl").read_text().splitlines()
-    return [line for line in lines if not line.strip().startswith("#")]
 
 
 def _git(*arguments: str) -> bytes:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from sibyl_operator.api.sources import Source
 
 Manifest = dict[str, Any]
+OUT_OF_MEMORY = "it was killed because it needed more memory than its limit"
 
 
 @dataclass(frozen=True)
@@ -154,5 +155,7 @@ class Observed:
     config_hash: str
     service_pods: Mapping[str, tuple[PodFacts, ...]] = field(default_factory=dict)
     """The pods of database and cache by component, as the API server has them."""
+    unapplied: tuple[str, ...] = ()
+    """While suspended: the children that are not as the spec asks, each as `Kind name`."""
     replication: ReplicationFacts | None = None
     """None unless the operator runs the database, and it answers."""

@@ -21,7 +21,7 @@ from sibyl_operator.api.checks.runtime import (
     find_child,
     running_pods,
 )
-from sibyl_operator.api.condition import Condition, bounded, judge
+from sibyl_operator.api.condition import Condition, bounded, judge, listed
 from sibyl_operator.api.resource import InvalidResource
 from sibyl_operator.api.scaling import planned_connections
 from sibyl_operator.observed import Observed
@@ -104,11 +104,14 @@ def config_applied(observed: Observed) -> Condition:
 
 
 def _ready(judged: Sequence[Condition], observed: Observed) -> Condition:
-    """False with the first failure; Unknown with the first unknown; else True."""
+    """False with the first failure; Unknown with the first unknown; False while the spec is not applied; else True."""
     for status in ("False", "Unknown"):
         for condition in judged:
             if condition.status == status:
                 return Condition("Ready", condition.status, condition.reason, condition.message)
+    if observed.unapplied:
+        message = f"not as specified: {listed(observed.unapplied)}; set spec.suspend to false to apply the spec"
+        return Condition("Ready", "False", "Suspended", message)
     return Condition("Ready", "True", "Serving", f"the service runs as specified, with {observed.config_hash}")
 
 

@@ -198,10 +198,12 @@ class ExternalDatabase(ApiModel):
 class DatabaseStorage(ApiModel):
     """The volume that one PostgreSQL keeps its data on."""
 
-    size: Quantity = Field("10Gi", description="Size of the volume.")
+    size: Quantity = Field("10Gi", description="Size of the volume; at least 64Mi.")
     storage_class_name: ObjectName | None = Field(
         None, description="StorageClass of the volume. Absent: the cluster's default."
     )
+
+    rules: ClassVar[tuple[Rule, ...]] = (rules.ENOUGH_FOR_DATA,)
 
 
 class DatabaseRequests(ApiModel):
@@ -284,6 +286,12 @@ class Cache(ApiModel):
     )
 
 
+class PullSecret(ApiModel):
+    """A Secret of type kubernetes.io/dockerconfigjson."""
+
+    name: ObjectName = Field(description="Name of the Secret, in the namespace of the workspace.")
+
+
 class NetworkPolicySettings(ApiModel):
     """Who may talk to whom. Policies add up: to allow more, write a NetworkPolicy of your own for the same pods."""
 
@@ -309,6 +317,9 @@ class SibylWorkspaceSpec(ApiModel):
     deletion_policy: Literal["Retain", "Delete"] = Field(
         "Retain",
         description="What becomes of the volume of a Builtin database when the workspace is deleted: kept, or deleted.",
+    )
+    image_pull_secrets: Annotated[tuple[PullSecret, ...], AfterValidator(named_once)] = map_by(
+        "name", most=8, description="Secrets to pull the images of all pods with."
     )
     suspend: bool = Field(
         False, description="Stop reconciling: nothing is written but status, and what runs keeps running."

@@ -212,6 +212,27 @@ ENOUGH_FOR_REDIS: Final = Rule(
 )
 
 
+LEAST_STORAGE: Final = "64Mi"
+
+
+def _enough_for_data(storage: Any) -> str | None:
+    if amount(storage.size) >= amount(LEAST_STORAGE):
+        return None
+    return f"database.storage.size {storage.size} is too little for an empty database; give it {LEAST_STORAGE} or more"
+
+
+ENOUGH_FOR_DATA: Final = Rule(
+    cel=f"!has(self.size) || quantity(string(self.size)).compareTo(quantity('{LEAST_STORAGE}')) >= 0",
+    message=f"database.storage.size is too little for an empty database; give it {LEAST_STORAGE} or more",
+    message_expression=(
+        "'database.storage.size ' + string(self.size) + ' is too little for an empty database; give it "
+        f"{LEAST_STORAGE} or more'"
+    ),
+    field="size",
+    check=_enough_for_data,
+)
+
+
 def external_given(part: str) -> Rule:
     """Provider External needs its coordinates."""
     sentence = f"{part}.provider External needs {part}.external.secretRef"

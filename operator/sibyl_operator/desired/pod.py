@@ -14,6 +14,7 @@ from sibyl_operator.desired.config_map import DOCUMENT_KEY
 from sibyl_operator.desired.database.environment import database_environment
 from sibyl_operator.desired.document import config_hash
 from sibyl_operator.desired.names import CONFIG_HASH, SOURCES_HASH, Names
+from sibyl_operator.desired.pulling import pull_secrets
 from sibyl_operator.desired.sources import sources_hash
 from sibyl_operator.desired.variables import from_source
 from sibyl_operator.observed import SourceFacts
@@ -60,6 +61,7 @@ def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "containers": [_container(resource, names)],
         "enableServiceLinks": False,
+        **pull_secrets(resource),
         "securityContext": {
             "fsGroup": USER,
             "runAsGroup": USER,

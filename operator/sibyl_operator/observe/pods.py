@@ -12,7 +12,7 @@ import aiohttp
 
 from sibyl_operator.kpi.counters import ExpositionError, PodCounters, counters_of, read_families
 from sibyl_operator.kpi.targets import PodTotals, totals_of
-from sibyl_operator.observed import PodFacts
+from sibyl_operator.observed import OUT_OF_MEMORY, PodFacts
 
 Manifest = Mapping[str, Any]
 CONFIG_HASH = "sibyl.dev/config-hash"
@@ -121,7 +121,7 @@ def _last_words(container: Mapping[str, Any]) -> str | None:
     terminated = container.get("lastState", {}).get("terminated") or container.get("state", {}).get("terminated") or {}
     if terminated.get("reason") == "OOMKilled":
         # Its own last line knows nothing of it.
-        return "it was killed because it needed more memory than its limit"
+        return OUT_OF_MEMORY
     lines = [line.strip() for line in str(terminated.get("message") or "").splitlines() if line.strip()]
     fatal = [found.group() for line in lines if (found := FATAL_LINE.search(line))]
     return next((words[-1][:LONGEST_WORDS] for words in (fatal, lines) if words), None)

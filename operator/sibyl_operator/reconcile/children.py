@@ -81,6 +81,17 @@ class Children:
         written = await self._apply_all(key, uid, required)
         return written if written else await self._apply_all(key, uid, others)
 
+    def unapplied(self, key: Key, uid: str, manifests: Sequence[Manifest]) -> tuple[str, ...]:
+        """The children that `apply` and `prune` would change, each as `Kind name`."""
+        children = self._cache.children(key)
+        found = []
+        for manifest in manifests:
+            live = children.get(child_id(manifest))
+            if live is None or self._reason(key, stamped(manifest), live) is not None:
+                found.append(child_id(manifest))
+        found += self._surplus(key, uid, {child_id(manifest) for manifest in manifests})
+        return tuple(f"{kind} {name}" for kind, name in found)
+
     async def prune(self, key: Key, uid: str, manifests: Iterable[Manifest]) -> Written:
         """Delete our children that are no longer desired, each confirmed by a fresh list."""
         desired = {child_id(manifest) for manifest in manifests}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -96,11 +97,14 @@ class Reconciler:
         sources = await read_sources(self._api, resource)
         await self._children.read(key)
         written = Written(sources.conflicts, sources.errors)
-        if not resource.spec.suspend and not written:
-            manifests = desired(resource, sources.facts)
+        manifests = desired(resource, sources.facts)
+        unapplied: tuple[str, ...] = ()
+        if resource.spec.suspend:
+            unapplied = self._children.unapplied(key, resource.uid, manifests)
+        elif not written:
             written += await self._children.apply(key, resource.uid, manifests)
             written += await self._children.prune(key, resource.uid, manifests)
-        observed = await self._observe(key, resource, sources, written)
+        observed = replace(await self._observe(key, resource, sources, written), unapplied=unapplied)
         found = conditions(observed)
         now = self._clock.now()
         told = status(observed, found, now)

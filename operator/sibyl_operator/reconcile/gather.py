@@ -58,29 +58,28 @@ async def read_sources(api: KubeApi, resource: WorkspaceResource) -> Sources:
     }
     needed = referenced_sources(resource)
     for source in needed:
+        action = "read"
         try:
-            found[source] = await _read(api, resource, source, made.get(source))
+            held = await api.get(source.kind, resource.namespace, source.name)
+            if held is None and source in made and not resource.spec.suspend:
+                action = "create"
+                held = await _create(api, resource, made[source])
         except Forbidden as error:
-            errors.append(ApplyError(source.kind, f"read {source.name}: {error.message}", transient=False))
+            errors.append(ApplyError(source.kind, f"{action} {source.name}: {error.message}", transient=False))
             continue
-        held = found[source]
+        found[source] = held
         if held is not None and source in made and not owned_by(held, resource.uid):
             conflicts.append(Conflict(source.kind, source.name, refusal(held)))
     facts = {source: source_facts(source, held, needed[source]) for source, held in found.items()}
     return Sources(facts, _dsn(resource, found), _replication_dsn(resource, found), tuple(errors), tuple(conflicts))
 
 
-async def _read(
-    api: KubeApi, resource: WorkspaceResource, source: Source, made: GeneratedSecret | None
-) -> Manifest | None:
-    held = await api.get(source.kind, resource.namespace, source.name)
-    if held is not None or made is None or resource.spec.suspend:
-        return held
+async def _create(api: KubeApi, resource: WorkspaceResource, generated: GeneratedSecret) -> Manifest | None:
+    """Created, never applied: a password that somebody else has just written must not be overwritten."""
     try:
-        # Created, never applied: a password that somebody else has just written must not be overwritten.
-        return await api.create(secret(names_of(resource), made, secrets.token_hex(PASSWORD_BYTES)))
+        return await api.create(secret(names_of(resource), generated, secrets.token_hex(PASSWORD_BYTES)))
     except AlreadyExists:
-        return await api.get(source.kind, resource.namespace, source.name)
+        return await api.get("Secret", resource.namespace, generated.name)
 
 
 def source_facts(source: Source, held: Manifest | None, needed: frozenset[str]) -> SourceFacts:

@@ -13,6 +13,7 @@ from sibyl_operator.api.resource import InvalidResource, read_resource
 from sibyl_operator.api.sources import Source
 from sibyl_operator.desired import config_hash
 from sibyl_operator.observed import ApplyError, Conflict, Observed, SourceFacts
+from tests.operator.api.advice import PULL
 from tests.operator.api.facts import DATABASE, body, children, observed, pod, resource, valid
 
 CACHE = {"provider": "External", "external": {"secretRef": {"name": "redis"}}}
@@ -250,8 +251,8 @@ def test_what_is_wrong_is_said_with_the_next_step(
 
 
 WAITING = [
-    ("ImagePullBackOff", "Back-off pulling image", 0, "check spec.runtime.image, and that the nodes may pull it"),
-    ("ErrImagePull", "not found", 0, "check spec.runtime.image, and that the nodes may pull it"),
+    ("ImagePullBackOff", "Back-off pulling image", 0, f"check spec.runtime.image, {PULL}"),
+    ("ErrImagePull", "not found", 0, f"check spec.runtime.image, {PULL}"),
     ("InvalidImageName", "couldn't parse", 0, "correct spec.runtime.image"),
     ("CreateContainerConfigError", 'secret "keys" not found', 0, "create what it names, or correct spec.runtime.env"),
     ("CrashLoopBackOff", "back-off 40s", 3, "see why: kubectl -n team logs docs-b --previous"),

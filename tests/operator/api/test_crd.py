@@ -79,6 +79,7 @@ def test_every_list_says_how_writers_share_it() -> None:
     shared = {place: node.get("x-kubernetes-list-type") for place, node in NODES if node.get("type") == "array"}
     ours = {place: kind for place, kind in shared.items() if not place.startswith(".spec.workspace.")}
     assert ours == {
+        ".spec.imagePullSecrets": "map",
         ".spec.runtime.autoscaling.behavior.scaleDown.policies": "atomic",
         ".spec.runtime.autoscaling.behavior.scaleUp.policies": "atomic",
         ".spec.runtime.env": "map",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -25,8 +25,11 @@ sibyl_mcp_tool_calls_total{tool="s",status="success"} %d
 """
 
 
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
 @asynccontextmanager
-async def runtime(calls: list[int], *, hang: bool = False) -> AsyncIterator[int]:
+async def runtime(calls: list[int], *, hang: bool = False, config: Handler | None = None) -> AsyncIterator[int]:
     async def metrics(_: web.Request) -> web.Response:
         if hang:
             await asyncio.Event().wait()
@@ -35,7 +38,8 @@ async def runtime(calls: list[int], *, hang: bool = False) -> AsyncIterator[int]
 
     app = web.Application()
     app.router.add_get("/metrics", metrics)
-    app.router.add_get("/config", _answer({"hash": "v1-abc"}))
+    app.router.add_get("/config", config or _answer({"hash": "v1-abc"}))
+    app.router.add_get("/secret", _answer({"hash": "secret"}))
     app.router.add_get("/health", _answer({"status": "healthy"}))
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
@@ -47,7 +51,7 @@ async def runtime(calls: list[int], *, hang: bool = False) -> AsyncIterator[int]
         await runner.cleanup()
 
 
-def _answer(body: dict[str, Any]) -> Callable[[web.Request], Awaitable[web.Response]]:
+def _answer(body: object) -> Handler:
     async def handler(_: web.Request) -> web.Response:
         return web.json_response(body)
 
@@ -74,6 +78,43 @@ async def test_a_pod_is_asked_what_it_loaded_and_what_it_counted() -> None:
     assert kpis is not None
     assert kpis.targets == (TargetFacts("requests_per_second", 2.0, 3.0, True),)
     assert (kpis.requests_per_second, kpis.pods_scraped, kpis.pods_expected) == (3.0, 1, 1)
+
+
+async def _elsewhere(_: web.Request) -> web.Response:
+    raise web.HTTPFound("/secret")
+
+
+async def _endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    with suppress(ConnectionError):
+        while True:
+            await response.write(b" " * 65536)
+    return response
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        (_endless, "its answer is larger than 4194304 bytes"),
+        (_answer([1]), "its answer is no JSON object"),
+        (_answer("text"), "its answer is no JSON object"),
+        (_elsewhere, "Extra data: line 1 column 4 (char 3)"),
+    ],
+    ids=["endless", "list", "text", "redirect"],
+)
+async def test_a_pod_may_be_anything_and_harms_only_itself(config: Handler, error: str) -> None:
+    async with runtime([1], config=config) as port, Observer() as observer:
+        (facts,) = await observer.pods("ns", "docs", [pod(port)])
+    assert facts.error == f"http://127.0.0.1:{port} does not answer: {error}"
+    assert facts.loaded_hash is None
+
+
+@pytest.mark.parametrize("hash_", [["v1"], "v" * 65, 7])
+async def test_what_is_no_hash_is_not_shown(hash_: object) -> None:
+    async with runtime([1], config=_answer({"hash": hash_})) as port, Observer() as observer:
+        (facts,) = await observer.pods("ns", "docs", [pod(port)])
+    assert (facts.loaded_hash, facts.error) == (None, None)
 
 
 async def test_a_pod_that_hangs_is_named_and_holds_nobody_up() -> None:

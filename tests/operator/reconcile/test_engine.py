@@ -97,10 +97,27 @@ async def test_a_suspended_workspace_is_watched_and_not_touched() -> None:
     assert (outcome.result, outcome.requeue_after) == ("paused", 15)
     assert world.condition("Paused")["status"] == "True"
     assert {(call.kind, call.subresource) for call in world.cluster.writes[before:]} == {("SibylWorkspace", "status")}
+    assert world.condition("Ready")["status"] == "False"
     world.change_spec(suspend=None)
     assert (await world.converge()).result == "ready"
     assert world.condition("Paused") == {}
     assert world.child("Deployment")["spec"]["replicas"] == 1
+
+
+async def test_a_suspended_workspace_is_ready_for_as_long_as_it_is_as_specified() -> None:
+    world = World.with_workspace()
+    await world.converge()
+    world.change_spec(suspend=True)
+    await world.reconcile()
+    assert world.condition("Ready")["reason"] == "Serving"
+    world.cluster.remove("PodDisruptionBudget", NAMESPACE, RUNTIME)
+    await world.reconcile()
+    ready = world.condition("Ready")
+    assert (ready["status"], ready["reason"], ready["message"]) == (
+        "False",
+        "Suspended",
+        f"not as specified: PodDisruptionBudget {RUNTIME}; set spec.suspend to false to apply the spec",
+    )
 
 
 async def test_a_workspace_that_was_suspended_from_the_start_gets_no_children() -> None:

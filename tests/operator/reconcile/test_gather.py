@@ -148,6 +148,16 @@ async def test_a_source_that_may_not_be_read_leaves_the_children_alone_and_is_to
     assert f"{source.kind}: read {source.name}: no get on {plural}" in world.condition("RuntimeReady")["message"]
 
 
+async def test_a_secret_that_may_not_be_made_is_told_as_that_with_the_quota_as_the_step() -> None:
+    world = World.with_workspace({"cache": {"provider": "Builtin"}})
+    refused = Forbidden(403, "exceeded quota: small, requested: count/secrets=1")
+    world.cluster.deny = lambda call: refused if (call.kind, call.verb) == ("Secret", "create") else None
+    await world.reconcile()
+    assert world.condition("RuntimeReady")["message"] == (
+        "Secret: create demo-cache: exceeded quota: small, requested: count/secrets=1; raise the quota that is named"
+    )
+
+
 async def test_a_secret_is_never_listed() -> None:
     world = World.with_workspace()
     await world.converge()

@@ -14,7 +14,7 @@ from sibyl_operator.observed import Observed
 
 COMPONENT: Final = "cache"
 PASSWORD_KEY: Final = "password"
-ADVICE: Final = Advice(image="spec.cache.image", reserved="spec.cache.memory")
+ADVICE: Final = Advice(image="spec.cache.image", reserved="spec.cache.memory", memory="spec.cache.memory")
 
 
 def password_made(observed: Observed) -> Finding | None:

@@ -89,7 +89,8 @@ def volumes_bound(observed: Observed) -> Finding | None:
             return Finding(
                 "VolumeUnbound",
                 f"pod {pod.name} has no volume yet: {message}; check that {which} exists and can provide one, see: "
-                f"kubectl -n {observed.resource.namespace} describe pvc data-{pod.name}",
+                f"kubectl -n {observed.resource.namespace} describe pvc data-{pod.name}; a claim kept from an earlier "
+                "workspace keeps its class and its size: delete it if nothing on it is needed",
             )
     return None
 

@@ -15,6 +15,7 @@ SUFFIXES: Final[Mapping[str, str]] = {PRIMARY: "db", REPLICA: "db-replica"}
 ADVICE: Final = Advice(
     image="spec.database.image",
     reserved="spec.database.resources.requests",
+    memory="spec.database.resources.limits.memory",
     reasons={"CrashLoopBackOff": "see why: kubectl -n {namespace} logs {pod} --all-containers --previous"},
 )
 

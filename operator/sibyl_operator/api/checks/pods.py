@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sibyl_operator.api.condition import Finding
-from sibyl_operator.observed import Observed, PodFacts
+from sibyl_operator.observed import OUT_OF_MEMORY, Observed, PodFacts
 
 # What a pod waits for on its way up; everything else that it waits for is a failure.
 STARTING: Final = frozenset({"ContainerCreating", "PodInitializing"})
@@ -22,17 +22,19 @@ _DESCRIBE: Final = "see: kubectl -n {namespace} describe pod {pod}"
 class Advice:
     """What to do about a component's pods, in the words of its spec.
 
-    `image` is the path of the field that names the image, `reserved` of the one that decides the requests. `reasons`
-    answers further waiting reasons, or the same ones differently; `{namespace}` and `{pod}` are filled in.
+    `image`, `reserved` and `memory` are paths of fields: what names the image, and decides the requests and the memory
+    limit. `reasons` answers further waiting reasons, or the same ones differently; `{namespace}` and `{pod}` are filled
+    in.
     """
 
     image: str
     reserved: str
+    memory: str
     reasons: Mapping[str, str] = field(default_factory=dict)
 
     def of(self, reason: str) -> str:
         """The next step for one waiting reason."""
-        pull = f"check {self.image}, and that the nodes may pull it"
+        pull = f"check {self.image}, and that the nodes may pull it, for example with spec.imagePullSecrets"
         common = {
             "CrashLoopBackOff": "see why: kubectl -n {namespace} logs {pod} --previous",
             "ErrImageNeverPull": "load the image onto the node",
@@ -62,6 +64,8 @@ def start_finding(observed: Observed, pods: Iterable[PodFacts], advice: Advice) 
     reason, pod = min(held_up, key=lambda found: found[1].name)
     others = f" (and {len(held_up) - 1} more pods)" if len(held_up) > 1 else ""
     step = advice.of(reason).format(namespace=observed.resource.namespace, pod=pod.name)
+    if pod.last_words == OUT_OF_MEMORY:
+        step = f"raise {advice.memory}"
     return Finding(reason, f"pod {pod.name}{others}: {_story(reason, pod)}; {step}", stalls=reason in USER_ERRORS)
 
 
@@ -83,9 +87,8 @@ def creation_finding(workload: Mapping[str, Any] | None, advice: Advice) -> Find
     for condition in (workload or {}).get("status", {}).get("conditions", []):
         if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
             message = condition.get("message", condition.get("reason", ""))
-            return Finding(
-                "PodsRefused",
-                f"the API server refuses the pods: {message}; raise the quota or change the rule that it names, or "
-                f"lower {advice.reserved}",
-            )
+            step = f"raise the quota or change the rule that it names, or lower {advice.reserved}"
+            if "must specify" in message:
+                step = "give the namespace a LimitRange with a default for what is missing, or take it from the quota"
+            return Finding("PodsRefused", f"the API server refuses the pods: {message}; {step}")
     return None

@@ -16,6 +16,7 @@ from sibyl_operator.observed import Observed, PodFacts
 ADVICE: Final = Advice(
     image="spec.runtime.image",
     reserved="spec.runtime.resources.requests",
+    memory="spec.runtime.resources.limits.memory",
     reasons={
         "CreateContainerConfigError": "create what it names, or correct spec.runtime.env",
         "ErrImageNeverPull": "load the image onto the node, or set spec.runtime.imagePullPolicy",
@@ -35,10 +36,12 @@ def children_written(observed: Observed) -> Finding | None:
     """The API server took every child."""
     if not observed.apply_errors:
         return None
-    message = "; ".join(f"{error.component}: {error.message}" for error in observed.apply_errors)
+    message = "; ".join(dict.fromkeys(f"{error.component}: {error.message}" for error in observed.apply_errors))
     if all(error.transient for error in observed.apply_errors):
         return Finding("ApplyFailed", f"{message}; the operator tries again by itself")
-    return Finding("ApplyRefused", f"{message}; correct the workspace, or the rights of the operator", stalls=True)
+    quota = any("exceeded quota" in error.message for error in observed.apply_errors)
+    step = "raise the quota that is named" if quota else "correct the workspace, or the rights of the operator"
+    return Finding("ApplyRefused", f"{message}; {step}", stalls=True)
 
 
 def environment_given(observed: Observed) -> Finding | None:

@@ -20,6 +20,7 @@ from sibyl_operator.desired.cache.config_map import (
 )
 from sibyl_operator.desired.credentials import PASSWORD_KEY
 from sibyl_operator.desired.names import CACHE, CONFIG_HASH, SOURCES_HASH, Names
+from sibyl_operator.desired.pulling import pull_secrets
 from sibyl_operator.desired.sources import digest_of
 from sibyl_operator.observed import SourceFacts
 
@@ -68,6 +69,7 @@ def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "containers": [_container(resource)],
         "enableServiceLinks": False,
+        **pull_secrets(resource),
         "securityContext": {
             "fsGroup": USER,
             "runAsGroup": USER,

@@ -11,6 +11,7 @@ from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.api.scaling import planned_connections
 from sibyl_operator.database.settings import ServerSize, shared_memory
 from sibyl_operator.desired.names import Names
+from sibyl_operator.desired.pulling import pull_secrets
 
 CONTAINER: Final = "postgres"
 PREPARATION: Final = "prepare"
@@ -62,6 +63,7 @@ def pod_spec(resource: WorkspaceResource, names: Names, *, container: dict[str, 
         "automountServiceAccountToken": False,
         "containers": [_server(resource, **container)],
         "enableServiceLinks": False,
+        **pull_secrets(resource),
         "initContainers": [preparation],
         "securityContext": {
             "fsGroup": USER,

@@ -12,6 +12,7 @@ from sibyl_operator.api.conditions import conditions
 from sibyl_operator.api.sources import Source
 from sibyl_operator.api.status import status
 from sibyl_operator.observed import Observed, SourceFacts
+from tests.operator.api.advice import PULL
 from tests.operator.api.facts import children, observed, pod, resource
 
 CACHED = resource(cache={"provider": "Builtin", "memory": "512Mi"})
@@ -83,7 +84,7 @@ FINDINGS: list[tuple[Observed, str, str, str]] = [
     ),
     (
         cache_pod(waiting_reason="ImagePullBackOff", waiting_message="no such image"), "False", "ImagePullBackOff",
-        "pod docs-cache-1: ImagePullBackOff: no such image; check spec.cache.image, and that the nodes may pull it",
+        f"pod docs-cache-1: ImagePullBackOff: no such image; check spec.cache.image, {PULL}",
     ),
     (
         cache_pod(restarts=3, last_words="Bad directive or wrong number of arguments"), "False", "CrashLoopBackOff",

@@ -12,6 +12,7 @@ from sibyl_operator.api.conditions import database_ready
 from sibyl_operator.api.sources import Source
 from sibyl_operator.api.status import status
 from sibyl_operator.observed import Observed, PodFacts, ReplicationFacts, SlotFacts
+from tests.operator.api.advice import PULL
 from tests.operator.api.facts import DATABASE, children, observed, pod, resource, sources
 from tests.operator.api.test_status import NOW
 
@@ -93,7 +94,8 @@ CASES: dict[str, tuple[Observed, str, str, str]] = {
     "a volume that nobody provides": (
         primary(waiting_reason="Unschedulable", waiting_message=UNBOUND), "False", "VolumeUnbound",
         f"pod docs-db-0 has no volume yet: {UNBOUND}; check that the default StorageClass exists and can provide one, "
-        "see: kubectl -n team describe pvc data-docs-db-0",
+        "see: kubectl -n team describe pvc data-docs-db-0; a claim kept from an earlier workspace keeps its class and "
+        "its size: delete it if nothing on it is needed",
     ),
     "no node with room": (
         primary(waiting_reason="Unschedulable", waiting_message="0/1 nodes: Insufficient cpu"), "False",
@@ -103,7 +105,7 @@ CASES: dict[str, tuple[Observed, str, str, str]] = {
     ),
     "an image that cannot be pulled": (
         primary(waiting_reason="ImagePullBackOff", waiting_message="not found"), "False", "ImagePullBackOff",
-        "pod docs-db-0: ImagePullBackOff: not found; check spec.database.image, and that the nodes may pull it",
+        f"pod docs-db-0: ImagePullBackOff: not found; check spec.database.image, {PULL}",
     ),
     "a volume that is full": (
         primary(waiting_reason="CrashLoopBackOff", last_words=NO_SPACE, restarts=3), "False", "VolumeFull",

@@ -7,18 +7,23 @@ from typing import Any
 import pytest
 
 from sibyl_operator.api.checks.pods import Advice, creation_finding, service_pods, start_finding
+from sibyl_operator.observed import OUT_OF_MEMORY
+from tests.operator.api.advice import PULL
 from tests.operator.api.facts import observed, pod
 
 ADVICE = Advice(
-    image="spec.cache.image", reserved="spec.cache.memory", reasons={"CrashLoopBackOff": "wait, or read {pod}"}
+    image="spec.cache.image",
+    reserved="spec.cache.memory",
+    memory="spec.part.limits.memory",
+    reasons={"CrashLoopBackOff": "wait, or read {pod}"},
 )
 
 
 @pytest.mark.parametrize(
     ("waiting", "advice"),
     [
-        ("ErrImagePull", "check spec.cache.image, and that the nodes may pull it"),
-        ("ImagePullBackOff", "check spec.cache.image, and that the nodes may pull it"),
+        ("ErrImagePull", f"check spec.cache.image, {PULL}"),
+        ("ImagePullBackOff", f"check spec.cache.image, {PULL}"),
         ("ErrImageNeverPull", "load the image onto the node"),
         ("InvalidImageName", "correct spec.cache.image"),
         ("Unschedulable", "add nodes, or lower spec.cache.memory"),
@@ -32,6 +37,27 @@ def test_the_next_step_names_the_fields_of_the_component(waiting: str, advice: s
     assert found is not None
     assert (found.reason, found.message) == (waiting, f"pod docs-cache-a: {waiting}: because; {advice}")
     assert found.stalls == (waiting == "InvalidImageName")
+
+
+def test_want_of_memory_names_the_field_of_the_limit() -> None:
+    killed = pod("a", None, ready=False, waiting_reason="CrashLoopBackOff", restarts=2, last_words=OUT_OF_MEMORY)
+    found = start_finding(observed(), [killed], ADVICE)
+    assert found is not None
+    assert found.message == (
+        "pod a: CrashLoopBackOff, 2 restarts: it was killed because it needed more memory than its limit; "
+        "raise spec.part.limits.memory"
+    )
+
+
+def test_a_quota_that_wants_what_the_pods_do_not_say_is_mended_by_a_default() -> None:
+    message = 'pods "a" is forbidden: failed quota: small: must specify limits.cpu for: redis'
+    refused = {"status": {"conditions": [{"type": "ReplicaFailure", "status": "True", "message": message}]}}
+    found = creation_finding(refused, ADVICE)
+    assert found is not None
+    assert found.message == (
+        f"the API server refuses the pods: {message}; give the namespace a LimitRange with a default for what is "
+        "missing, or take it from the quota"
+    )
 
 
 @pytest.mark.parametrize(
