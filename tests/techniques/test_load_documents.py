@@ -12,6 +12,7 @@ from sibyl_runtime.errors import IngestError
 from sibyl_runtime.pipeline.ledger import IngestProgress
 from sibyl_runtime.techniques import load_documents
 from tests.support.parts import Parts
+from tests.support.pdf import pdf
 
 
 def reasons(ledger: Any) -> dict[str, str]:
@@ -37,6 +38,23 @@ async def test_each_format_becomes_documents_with_title_text_and_metadata(parts:
         "r1": ("Record", "", {"n": 3}),
     }
     assert found["sub/guide.md"].content == "# Replica guide\n\nReplicas serve reads."
+
+
+async def test_rows_pages_and_books_become_documents_beside_them(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,text,lang\nc1,Pools hold connections.,en\n")
+    (tmp_path / "page.html").write_text("<title>Guide</title><nav>Home</nav><h2>Replicas</h2><p>They serve reads.</p>")
+    (tmp_path / "book.PDF").write_bytes(pdf("Backups run nightly.", "", "Restores are tested."))
+    ledger = await parts.ingest(tmp_path)
+    assert list(ledger.present) == ["book.PDF#page=1", "book.PDF#page=3", "page.html", "c1"]
+    assert ledger.skipped == []
+    found = {hit.document_id: hit for hit in await parts.search("replicas", top_k=10)}
+    assert {name: (hit.title, hit.heading, dict(hit.metadata)) for name, hit in found.items()} == {
+        "book.PDF#page=1": ("book", "", {"file": "book.PDF", "page": 1, "pages": 3}),
+        "book.PDF#page=3": ("book", "", {"file": "book.PDF", "page": 3, "pages": 3}),
+        "page.html": ("Guide", "Replicas", {}),
+        "c1": ("", "", {"lang": "en"}),
+    }
+    assert found["page.html"].content == "## Replicas\n\nThey serve reads."
 
 
 async def test_what_cannot_be_read_is_skipped_by_name_and_reason(parts: Parts, tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _BLOCKS = frozenset(
     {
         "address", "article", "aside", "blockquote", "body", "center", "dd", "details", "dialog", "div", "dl", "dt",
-        "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "legend", "main", "p", "section", "summary",
+        "fieldset", "figcaption", "figure", "footer", "form", "header", "hr", "legend", "main", "p", "section",
+        "summary",
     }
 )  # fmt: skip
 _UNSEEN = frozenset(
