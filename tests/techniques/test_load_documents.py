@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sibyl_runtime.errors import IngestError
 from sibyl_runtime.pipeline.ledger import IngestProgress
 from sibyl_runtime.techniques import load_documents
+from sibyl_runtime.workspace import LoadDocumentsConfig
 from tests.support.parts import Parts
 from tests.support.pdf import pdf
 
@@ -93,6 +95,25 @@ async def test_another_encoding_can_be_named(parts: Parts, tmp_path: Path) -> No
     await parts.ingest(tmp_path)
     (hit,) = await parts.search("coffee")
     assert hit.content == "Le café est chaud."
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32"])
+async def test_a_byte_order_mark_counts_for_more_than_the_setting(parts: Parts, tmp_path: Path, codec: str) -> None:
+    (tmp_path / "marked.txt").write_bytes("Le café est chaud.".encode(codec))
+    parts.document = {"shops": {"data": {"config": {"encoding": "latin-1"}}}}
+    await parts.ingest(tmp_path)
+    (hit,) = await parts.search("coffee")
+    assert hit.content == "Le café est chaud."
+
+
+def test_a_load_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf("One", "Two"))
+    load = load_documents.begin_load(tmp_path, LoadDocumentsConfig())
+    assert [each.document.id for each in load_documents.next_batch(load.events, 1, load.ledger)] == ["a.pdf#page=1"]
+    readers = [child for child in psutil.Process().children() if "sibyl_runtime.extraction" in child.cmdline()]
+    assert len(readers) == 1
+    del load
+    assert not readers[0].is_running()
 
 
 async def test_an_encoding_that_does_not_exist_is_named(parts: Parts, tmp_path: Path) -> None:

@@ -21,24 +21,21 @@ FIELDS = Fields("id", "text", "title")
 MIB = 1024 * 1024
 
 LOAD = """
-import resource, sys
+import sys, tracemalloc
 from pathlib import Path
 from sibyl_runtime.techniques.load_documents import begin_load, next_batch
 from sibyl_runtime.workspace import LoadDocumentsConfig
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-def read(path):
-    load = begin_load(Path(path), LoadDocumentsConfig(max_file_size=10**9))
-    count = 0
-    while documents := next_batch(load.events, 100, load.ledger):
-        count += len(documents)
-    assert not load.ledger.skipped, load.ledger.skipped
-    return count
-read(sys.argv[1])
-before = peak()
-print(read(sys.argv[2]), peak() - before)
+tracemalloc.start()
+load = begin_load(Path(sys.argv[1]), LoadDocumentsConfig(max_file_size=10**9))
+count = 0
+while documents := next_batch(load.events, 100, load.ledger):
+    count += len(documents)
+assert not load.ledger.skipped, load.ledger.skipped
+print(count, tracemalloc.get_traced_memory()[1])
 """
+MOST = 16 * MIB
+"""For a batch of documents and the ids of 46,000, which tell what is gone from the source."""
 
 
 def write_json(file: BinaryIO, number: int, text: str) -> None:
@@ -63,20 +60,15 @@ def write_corpus(path: Path, size: int, write: Callable[[BinaryIO, int, str], No
 
 
 @pytest.mark.parametrize(("ending", "write"), [("jsonl", write_json), ("csv", write_csv)])
-def test_a_file_of_200_megabytes_takes_no_more_memory_than_one_of_20(
+def test_a_file_of_200_megabytes_is_read_in_16(
     tmp_path: Path, ending: str, write: Callable[[BinaryIO, int, str], None]
 ) -> None:
-    """What grows are the ids, which tell what is gone from the source: 48,000 of them here."""
-    small, large = tmp_path / f"small.{ending}", tmp_path / f"large.{ending}"
-    write_corpus(small, 20 * 1000 * 1000, write)
-    count = write_corpus(large, 200 * 1000 * 1000, write)
-    ended = subprocess.run(
-        [sys.executable, "-c", LOAD, small, large], capture_output=True, text=True, check=True, timeout=100
-    )
-    read, grown = map(int, ended.stdout.split())
-    unit = 1 if sys.platform == "darwin" else 1024
+    path = tmp_path / f"large.{ending}"
+    count = write_corpus(path, 200 * 1000 * 1000, write)
+    ended = subprocess.run([sys.executable, "-c", LOAD, path], capture_output=True, text=True, check=True, timeout=100)
+    read, most = map(int, ended.stdout.split())
     assert read == count
-    assert grown * unit < 16 * MIB
+    assert most < MOST
 
 
 @pytest.mark.parametrize(("encoding", "documents"), [("utf-8", 2), ("utf-16", 1)])

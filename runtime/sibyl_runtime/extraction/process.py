@@ -14,8 +14,8 @@ from sibyl_runtime.extraction.part import Kind, Part, Refused
 MOST_MEMORY = 1024 * 1024 * 1024
 """Address space of the reading process, in bytes."""
 
-MOST_SECONDS: Mapping[Kind, int] = MappingProxyType({"html": 60, "pdf": 300})
-"""Processor time for one file: twice what 50 MiB of HTML or a book of thousands of pages takes."""
+MOST_SECONDS: Mapping[Kind, int] = MappingProxyType({"html": 120, "pdf": 300})
+"""Processor time for one file: 50 MiB of HTML take a third of it, a thousand pages of text a hundredth."""
 
 _BLOCK = 1024 * 1024
 _GONE = "the process that read it ended without a word; it was started anew for the next file"

@@ -65,6 +65,7 @@ def read_text(path: Path, *, max_size: int, encoding: str) -> str:
     """The text of a file, with lines ended by a single newline. Raises Unreadable with the reason."""
     with open_regular(path, max_size) as file:
         try:
+            encoding = marked_encoding(file, encoding)
             raw = file.read(max_size)
         except OSError as error:
             raise Unreadable(f"cannot be read: {error.strerror}") from error

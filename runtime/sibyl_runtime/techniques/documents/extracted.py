@@ -40,8 +40,8 @@ def read_html(file: CorpusFile, extractor: Extractor, *, source: str, encoding: 
 
 def _html(file: CorpusFile, encoding: str, max_size: int) -> str:
     with open_regular(file.path, max_size) as opened:
-        marked = marked_encoding(opened, "")
         try:
+            marked = marked_encoding(opened, "")
             raw = opened.read(max_size)
         except OSError as error:
             raise Unreadable(f"cannot be read: {error.strerror}") from error
