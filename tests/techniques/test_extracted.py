@@ -49,13 +49,19 @@ def test_what_a_page_says_of_its_encoding_counts_for_more_than_the_settings(
     assert found.markdown
 
 
-def test_the_title_of_a_page_is_its_own_or_the_name_of_the_file(extractor: Extractor, tmp_path: Path) -> None:
+def test_the_title_of_a_page_is_its_own_or_its_first_heading_or_the_name_of_the_file(
+    extractor: Extractor, tmp_path: Path
+) -> None:
     titles = []
-    for name, content in (("a.html", b"<title> A\n page</title>text"), ("b.html", b"<p>text")):
+    for name, content in (
+        ("a.html", b"<title> A\n page</title><h1>Heading</h1>text"),
+        ("b.html", b"<h1></h1><h2>Heading</h2>text"),
+        ("c.html", b"<p>text"),
+    ):
         found = html(extractor, written(tmp_path, name, content))
         assert isinstance(found, LoadedDocument)
         titles.append((found.document.id, found.document.title))
-    assert titles == [("a.html", "A page"), ("b.html", "b")]
+    assert titles == [("a.html", "A page"), ("b.html", "Heading"), ("c.html", "c")]
 
 
 @pytest.mark.parametrize(

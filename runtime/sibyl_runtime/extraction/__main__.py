@@ -24,7 +24,8 @@ class OutOfTime(BaseException):
 def main() -> None:
     """Serve until stdin ends, or until a limit is reached: after that, this process is not to be trusted."""
     memory = int(sys.argv[1])
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as for the process that started this one
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGXCPU, _out_of_time)
     with contextlib.suppress(ValueError, OSError):  # macOS knows this limit and does not take it
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))

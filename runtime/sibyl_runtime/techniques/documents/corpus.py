@@ -13,7 +13,7 @@ from sibyl_runtime.techniques.documents.discovery import Corpus, CorpusFile
 from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped, Unreadable
 from sibyl_runtime.techniques.documents.extracted import read_html, read_pdf
 from sibyl_runtime.techniques.documents.json_lines import read_json_lines
-from sibyl_runtime.techniques.documents.markdown import split_front_matter, structure
+from sibyl_runtime.techniques.documents.markdown import first_heading, split_front_matter
 from sibyl_runtime.techniques.documents.records import Fields
 from sibyl_runtime.workspace import LoadDocumentsConfig
 
@@ -73,5 +73,4 @@ def _title(written: object, text: str, name: str) -> str:
     """The front matter's title, else the first heading, else the name of the file."""
     if written not in (None, ""):
         return " ".join(str(written).split())
-    first = next((heading.title for heading in structure(text).headings if heading.title), None)
-    return first or PurePosixPath(name).stem
+    return first_heading(text) or PurePosixPath(name).stem

@@ -19,6 +19,7 @@ from sibyl_runtime.techniques.documents.decoding import (
 )
 from sibyl_runtime.techniques.documents.discovery import CorpusFile
 from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped, Unreadable
+from sibyl_runtime.techniques.documents.markdown import first_heading
 
 _SEARCHED = 4096
 _CHARSET = re.compile(rb"<meta[^>]{0,200}?charset\s*=\s*[\"']?\s*([A-Za-z0-9_.:-]{1,40})", re.IGNORECASE)
@@ -32,7 +33,7 @@ def read_html(file: CorpusFile, extractor: Extractor, *, source: str, encoding: 
         (part,) = extractor.parts("html", io.BytesIO(raw), len(raw))
         if not part.text:
             raise Unreadable("it holds no text outside of navigation and scripts")
-        document = _document(file.name, source, part, PurePosixPath(file.name).stem)
+        document = _document(file.name, source, part, first_heading(part.text) or PurePosixPath(file.name).stem)
     except (Unreadable, Refused) as error:
         return Skipped(file.name, str(error), document_id=file.name)
     return LoadedDocument(document, markdown=True)
