@@ -17,7 +17,7 @@ settings.load_profile("untimed")
 TIERS = {
     "unit and property": ("workspace", "operator", "house", "fakes", "evaluation", "chart", "images"),
     "runtime (real PostgreSQL, Redis, HTTP, model)": (
-        "providers", "store", "cache", "pipeline", "techniques", "server", "kpi", "cli", "docs",
+        "providers", "extraction", "store", "cache", "pipeline", "techniques", "server", "kpi", "cli", "docs",
     ),
     "control plane (real Kubernetes API server)": ("controlplane",),
     "torch (sentence-transformers)": ("torch",),

@@ -17,6 +17,7 @@ import pytest
 import yaml
 
 from sibyl_runtime.store.embedded import EmbeddedPostgres
+from tests.support.pdf import pdf
 from tests.support.postgres import PostgresServer
 from tests.support.sibyl import COMMAND, Finished, Serving, environment, serving, sibyl
 
@@ -38,7 +39,7 @@ def write_workspace(directory: Path, **sections: Any) -> Path:
 
 
 def write_corpus(folder: Path) -> Path:
-    """Every kind of file that a load knows: this project's own documentation, plain text, records, one left out."""
+    """Every kind of file that a load knows, this project's own documentation among them, and one that is left out."""
     (folder / "nested").mkdir(parents=True)
     for name in ("conditions.md", "http-api.md", "security.md"):
         shutil.copy(ROOT / "docs" / name, folder / "nested" / name)
@@ -48,6 +49,9 @@ def write_corpus(folder: Path) -> Path:
         '{"id": 7, "text": "Record seven.", "title": "Seven", "price": 1.0, "n": 9007199254740993}\n'
         '{"text": "A record without an id. \\ud83d\\udc26"}\n'
     )
+    (folder / "rows.csv").write_text("id;title;text;lang\nc1;Row one;A row of cells.;en\nc2;;Another row.;\n")
+    (folder / "page.html").write_text("<title>Page</title><nav>Home</nav><h1>Otters</h1><p>Otters hold hands.</p>")
+    (folder / "book.pdf").write_bytes(pdf("The first page.", "The second page.", title="Book"))
     (folder / "latin.md").write_bytes(b"caf\xe9")
     return folder
 
@@ -145,7 +149,7 @@ def test_what_is_sent_becomes_the_rows_that_a_local_ingest_writes(
     assert skipped == [["skipped latin.md: not valid utf-8: 0xe9 at byte 3"]] * 2
     assert {**there.json, "seconds": 0} == {**here.json, "seconds": 0}
     documents, chunks = rows(dsn)
-    assert len(documents) == 7
+    assert len(documents) == 12
     local_documents, local_chunks = rows(database_dsn)
     assert documents == local_documents
     assert chunks == local_chunks

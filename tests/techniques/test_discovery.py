@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from sibyl_runtime.errors import IngestError
+from sibyl_runtime.techniques.documents.decoding import read_text
 from sibyl_runtime.techniques.documents.discovery import discover, matcher
+from sibyl_runtime.techniques.documents.events import Unreadable
 
 
 def tree(root: Path, *names: str) -> None:
@@ -134,3 +136,12 @@ def test_a_name_that_is_not_utf8_is_reported_readably(tmp_path: Path) -> None:
     (Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.md"))).write_text("x")
     assert names(tmp_path) == []
     assert skipped(tmp_path) == {"caf\\xe9.md": "its name is not valid UTF-8"}
+
+
+def test_a_file_that_became_a_link_after_it_was_found_is_not_followed(tmp_path: Path) -> None:
+    tree(tmp_path, "secret.txt", "root/a.md")
+    (file,) = discover(tmp_path / "root", "**/*").files
+    file.path.unlink()
+    file.path.symlink_to("../secret.txt")
+    with pytest.raises(Unreadable, match="cannot be opened: Too many levels of symbolic links"):
+        read_text(file.path, max_size=1_000, encoding="utf-8")

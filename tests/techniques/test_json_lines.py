@@ -8,7 +8,8 @@ import pytest
 
 from sibyl_runtime.techniques.documents.discovery import CorpusFile
 from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped
-from sibyl_runtime.techniques.documents.json_lines import Fields, read_json_lines
+from sibyl_runtime.techniques.documents.json_lines import read_json_lines
+from sibyl_runtime.techniques.documents.records import Fields
 
 FIELDS = Fields("id", "text", "title")
 

@@ -6,12 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from sibyl_runtime.errors import IngestError
 from sibyl_runtime.pipeline.ledger import IngestProgress
 from sibyl_runtime.techniques import load_documents
+from sibyl_runtime.workspace import LoadDocumentsConfig
 from tests.support.parts import Parts
+from tests.support.pdf import pdf
 
 
 def reasons(ledger: Any) -> dict[str, str]:
@@ -37,6 +40,23 @@ async def test_each_format_becomes_documents_with_title_text_and_metadata(parts:
         "r1": ("Record", "", {"n": 3}),
     }
     assert found["sub/guide.md"].content == "# Replica guide\n\nReplicas serve reads."
+
+
+async def test_rows_pages_and_books_become_documents_beside_them(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("id,text,lang\nc1,Pools hold connections.,en\n")
+    (tmp_path / "page.html").write_text("<title>Guide</title><nav>Home</nav><h2>Replicas</h2><p>They serve reads.</p>")
+    (tmp_path / "book.PDF").write_bytes(pdf("Backups run nightly.", "", "Restores are tested."))
+    ledger = await parts.ingest(tmp_path)
+    assert list(ledger.present) == ["book.PDF#page=1", "book.PDF#page=3", "page.html", "c1"]
+    assert ledger.skipped == []
+    found = {hit.document_id: hit for hit in await parts.search("replicas", top_k=10)}
+    assert {name: (hit.title, hit.heading, dict(hit.metadata)) for name, hit in found.items()} == {
+        "book.PDF#page=1": ("book", "", {"file": "book.PDF", "page": 1, "pages": 3}),
+        "book.PDF#page=3": ("book", "", {"file": "book.PDF", "page": 3, "pages": 3}),
+        "page.html": ("Guide", "Replicas", {}),
+        "c1": ("", "", {"lang": "en"}),
+    }
+    assert found["page.html"].content == "## Replicas\n\nThey serve reads."
 
 
 async def test_what_cannot_be_read_is_skipped_by_name_and_reason(parts: Parts, tmp_path: Path) -> None:
@@ -75,6 +95,25 @@ async def test_another_encoding_can_be_named(parts: Parts, tmp_path: Path) -> No
     await parts.ingest(tmp_path)
     (hit,) = await parts.search("coffee")
     assert hit.content == "Le café est chaud."
+
+
+@pytest.mark.parametrize("codec", ["utf-8-sig", "utf-16", "utf-32"])
+async def test_a_byte_order_mark_counts_for_more_than_the_setting(parts: Parts, tmp_path: Path, codec: str) -> None:
+    (tmp_path / "marked.txt").write_bytes("Le café est chaud.".encode(codec))
+    parts.document = {"shops": {"data": {"config": {"encoding": "latin-1"}}}}
+    await parts.ingest(tmp_path)
+    (hit,) = await parts.search("coffee")
+    assert hit.content == "Le café est chaud."
+
+
+def test_a_load_that_is_given_up_leaves_no_process(tmp_path: Path) -> None:
+    (tmp_path / "a.pdf").write_bytes(pdf("One", "Two"))
+    load = load_documents.begin_load(tmp_path, LoadDocumentsConfig())
+    assert [each.document.id for each in load_documents.next_batch(load.events, 1, load.ledger)] == ["a.pdf#page=1"]
+    readers = [child for child in psutil.Process().children() if "sibyl_runtime.extraction" in child.cmdline()]
+    assert len(readers) == 1
+    del load
+    assert not readers[0].is_running()
 
 
 async def test_an_encoding_that_does_not_exist_is_named(parts: Parts, tmp_path: Path) -> None:

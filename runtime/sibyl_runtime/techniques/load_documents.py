@@ -1,7 +1,8 @@
 """`data.load_documents`: files become documents, batch by batch, off the event loop and in bounded memory.
 
 A file that cannot be read is reported and left out; what the store holds of it stays. Ids are paths relative to the
-directory, or those of the records of a JSON lines file; an id seen twice in one load keeps its first document.
+directory, for a PDF with the page, or those of the records of a file; an id seen twice in one load keeps its first
+document.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 from sibyl_runtime.errors import IngestError
 from sibyl_runtime.pipeline.context import IngestLedger, StepContext
 from sibyl_runtime.techniques.batches import DocumentBatch, DocumentStream
-from sibyl_runtime.techniques.documents.corpus import is_json_lines, read_corpus
+from sibyl_runtime.techniques.documents.corpus import is_one_document, read_corpus
 from sibyl_runtime.techniques.documents.decoding import known_encoding
 from sibyl_runtime.techniques.documents.discovery import Corpus, discover
 from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped
@@ -44,7 +45,7 @@ def begin_load(path: Path, config: LoadDocumentsConfig, *, source: str | None = 
     """
     encoding = known_encoding(config.encoding)
     corpus = discover(path, config.pattern)
-    countable = not any(is_json_lines(file) for file in corpus.files)
+    countable = all(is_one_document(file) for file in corpus.files)
     ledger = IngestLedger(
         source=source or config.source or str(corpus.root),
         total_documents=len(corpus.files) + len(corpus.skipped) if countable else None,

@@ -63,11 +63,11 @@ class LoadDocumentsConfig(StepConfig):
     streaming: bool = Field(True, description="Pass documents on in batches; false: load all before the next step.")
     chunk_size: int = Field(100, ge=1, le=100_000, description="Documents per batch.")
     max_file_size: int = Field(50 * MIB, ge=1, description="Largest file that is read, in bytes.")
-    encoding: Text = Field("utf-8", description="Encoding of text files.")
+    encoding: Text = Field("utf-8", description="Encoding of files that do not name one.")
     source: Text | None = Field(None, description="Name of this load; documents of it that are gone get removed.")
-    id_field: Text = Field("id", description="Key of the id in JSON lines.")
-    text_field: Text = Field("text", description="Key of the text in JSON lines.")
-    title_field: Text = Field("title", description="Key of the title in JSON lines.")
+    id_field: Text = Field("id", description="Field of a record (JSON lines, CSV) that is its id.")
+    text_field: Text = Field("text", description="Field of a record (JSON lines, CSV) that is its text.")
+    title_field: Text = Field("title", description="Field of a record (JSON lines, CSV) that is its title.")
 
 
 _CHUNKINGS = {"fixed_size": "fixed", "markdown_chunking": "markdown", "sql_chunking": "sql"}

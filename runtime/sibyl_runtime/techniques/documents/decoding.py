@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,17 @@ from sibyl_runtime.errors import IngestError
 from sibyl_runtime.techniques.documents.events import Unreadable
 
 BOM = "\ufeff"
+LONGEST_LINE = 16 * 1024 * 1024
+"""Of a file of records, in bytes; a row of CSV may span lines and is held to the same."""
+
+_TOO_LONG = f"longer than {LONGEST_LINE:,} bytes"
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (codecs.BOM_UTF8, "utf-8"),
+)
 LONGEST_ID = 1_000
 """Bytes; the store refuses longer ones, and a refusal there would fail a whole batch."""
 
@@ -30,7 +42,8 @@ def known_encoding(name: str) -> str:
 def open_regular(path: Path, max_size: int) -> BinaryIO:
     """Open a file of at most `max_size` bytes. Raises Unreadable for anything else; never waits on a pipe."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        # What was found is no link; one that has taken its place since then may lead anywhere.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
         raise Unreadable(f"cannot be opened: {error.strerror}") from error
     file = os.fdopen(descriptor, "rb")
@@ -52,6 +65,7 @@ def read_text(path: Path, *, max_size: int, encoding: str) -> str:
     """The text of a file, with lines ended by a single newline. Raises Unreadable with the reason."""
     with open_regular(path, max_size) as file:
         try:
+            encoding = marked_encoding(file, encoding)
             raw = file.read(max_size)
         except OSError as error:
             raise Unreadable(f"cannot be read: {error.strerror}") from error
@@ -90,9 +104,47 @@ def check_id(document_id: str) -> None:
         raise Unreadable(f"its id must have 1 to {LONGEST_ID} bytes, found {len(document_id.encode())}")
 
 
-def lines_of(file: BinaryIO, encoding: str) -> Iterator[bytes | str]:
-    """The lines of an open file: bytes where a newline is one byte, so that one bad line leaves the others readable."""
+def lines_of(file: BinaryIO, encoding: str) -> Iterator[str | Unreadable]:
+    """The lines of an open file with their ends, or in place of a line the reason why it cannot be read.
+
+    Never more than one line is held. Where a newline is one byte, a bad line leaves the others readable; elsewhere the
+    rest of the file is lost, which is raised as Unreadable.
+    """
+    encoding = marked_encoding(file, encoding)
     if "\n".encode(encoding) == b"\n":
-        yield from file
+        yield from _lines_of_bytes(file, encoding)
     else:
-        yield from decoded(file.read(), encoding).split("\n")
+        yield from _lines_of_text(file, encoding)
+
+
+def marked_encoding(file: BinaryIO, encoding: str) -> str:
+    """The encoding that the byte order mark at the head of `file` names, else `encoding`."""
+    head = file.read(4)
+    file.seek(0)
+    return next((name for mark, name in _MARKS if head.startswith(mark)), encoding)
+
+
+def _lines_of_bytes(file: BinaryIO, encoding: str) -> Iterator[str | Unreadable]:
+    while line := file.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            while line and not line.endswith(b"\n"):
+                line = file.readline(LONGEST_LINE)
+            yield Unreadable(_TOO_LONG)
+            continue
+        try:
+            yield decoded(line, encoding)
+        except Unreadable as error:
+            yield error
+
+
+def _lines_of_text(file: BinaryIO, encoding: str) -> Iterator[str | Unreadable]:
+    text = io.TextIOWrapper(file, encoding, newline="\n")
+    try:
+        while line := text.readline(LONGEST_LINE):
+            if len(line) == LONGEST_LINE:
+                raise Unreadable(_TOO_LONG)
+            yield line.removeprefix(BOM)
+    except UnicodeError as error:
+        raise Unreadable(f"not valid {encoding}; the rest of the file is left out") from error
+    finally:
+        text.detach()

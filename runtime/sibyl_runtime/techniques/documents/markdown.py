@@ -82,6 +82,11 @@ def structure(text: str) -> Structure:
     return reader.finish()
 
 
+def first_heading(text: str) -> str:
+    """The first heading that has a text, else an empty one."""
+    return next((heading.title for heading in structure(text).headings if heading.title), "")
+
+
 def plain_structure(text: str) -> Structure:
     """The blocks of a text without markup: stretches between blank lines."""
     return Structure(blocks=[0, *(match.end() for match in re.finditer(r"\n[ \t]*\n\s*", text))])
