@@ -65,9 +65,9 @@ SIZES = st.sampled_from([(16, 0), (16, 4), (24, 8), (40, 12), (64, 60), (256, 32
 
 
 def chunked(
-    embedder: LocalEmbedder, text: str, size: int, overlap: int, *, structured: bool = True, title: str = ""
+    embedder: LocalEmbedder, text: str, size: int, overlap: int, *, subtechnique: str = "markdown", title: str = ""
 ) -> list[PlannedChunk]:
-    chunker = Chunker(embedder.tokenize, structured=structured, chunk_size=size, chunk_overlap=overlap)
+    chunker = Chunker(embedder.tokenize, subtechnique=subtechnique, chunk_size=size, chunk_overlap=overlap)
     return chunker.chunks(Document("d", "s", title, text), markdown=True)
 
 
@@ -82,19 +82,19 @@ def positions(text: str, chunks: list[PlannedChunk]) -> list[tuple[int, int]]:
 @given(
     text=st.one_of(MARKDOWN, ANY_TEXT),
     sizes=SIZES,
-    structured=st.booleans(),
+    subtechnique=st.sampled_from(["markdown", "fixed", "recursive", "sql"]),
     title=st.sampled_from(["", "A title", "T" * 300]),
 )
-@example(text="x" * 20_000, sizes=(16, 4), structured=True, title="")
-@example(text="# " + "heading " * 50 + "\n\n" + "word " * 100, sizes=(16, 4), structured=True, title="t")
-@example(text="```\n" + "line of code\n" * 100 + "```\ntext", sizes=(40, 12), structured=True, title="")
-@example(text="\x01" * 5_000, sizes=(16, 0), structured=False, title="")
-@example(text="\n" * 5_000 + "a", sizes=(16, 0), structured=True, title="")
+@example(text="x" * 20_000, sizes=(16, 4), subtechnique="markdown", title="")
+@example(text="# " + "heading " * 50 + "\n\n" + "word " * 100, sizes=(16, 4), subtechnique="markdown", title="t")
+@example(text="```\n" + "line of code\n" * 100 + "```\ntext", sizes=(40, 12), subtechnique="markdown", title="")
+@example(text="\x01" * 5_000, sizes=(16, 0), subtechnique="fixed", title="")
+@example(text="\n" * 5_000 + "a", sizes=(16, 0), subtechnique="markdown", title="")
 def test_chunks_cover_the_text_in_order_within_their_size(
-    embedder: LocalEmbedder, text: str, sizes: tuple[int, int], structured: bool, title: str
+    embedder: LocalEmbedder, text: str, sizes: tuple[int, int], subtechnique: str, title: str
 ) -> None:
     size, overlap = sizes
-    chunks = chunked(embedder, text, size, overlap, structured=structured, title=title)
+    chunks = chunked(embedder, text, size, overlap, subtechnique=subtechnique, title=title)
     assert [planned.chunk.ordinal for planned in chunks] == list(range(len(chunks)))
     for planned in chunks:
         assert planned.chunk.content.strip()
@@ -116,7 +116,7 @@ def test_chunks_cover_the_text_in_order_within_their_size(
 
 def test_a_long_text_overlaps_by_about_what_was_asked(embedder: LocalEmbedder) -> None:
     text = " ".join(f"word{number}" for number in range(2000))
-    chunks = chunked(embedder, text, 128, 32, structured=False)
+    chunks = chunked(embedder, text, 128, 32, subtechnique="fixed")
     places = positions(text, chunks)
     overlaps = [len(embedder.tokenize(text[start:end])) for (_, end), (start, _) in pairwise(places)]
     assert len(overlaps) > 20
@@ -205,7 +205,7 @@ def test_a_fenced_block_that_is_too_long_is_cut_between_lines(embedder: LocalEmb
 
 
 def test_text_that_is_no_markdown_has_no_headings(embedder: LocalEmbedder) -> None:
-    chunker = Chunker(embedder.tokenize, structured=True, chunk_size=64, chunk_overlap=0)
+    chunker = Chunker(embedder.tokenize, subtechnique="markdown", chunk_size=64, chunk_overlap=0)
     chunks = chunker.chunks(Document("d", "s", "notes", "# a comment\n\nand a line"), markdown=False)
     assert [(planned.chunk.heading, planned.chunk.content) for planned in chunks] == [("", "# a comment\n\nand a line")]
 
@@ -225,7 +225,7 @@ def test_a_tokenizer_that_counts_white_space_cannot_break_the_size() -> None:
         return [Token(match.start(), match.end()) for match in re.finditer(r" ?\w{1,4}|\s+(?!\S)|\S", text)]
 
     text = " ".join(f"wordnumber{number}" for number in range(500))
-    chunker = Chunker(tokenize, structured=True, chunk_size=32, chunk_overlap=8)
+    chunker = Chunker(tokenize, subtechnique="markdown", chunk_size=32, chunk_overlap=8)
     chunks = chunker.chunks(Document("d", "s", "", text), markdown=True)
     assert all(len(tokenize(planned.text)) + MARKERS <= 32 for planned in chunks)
     assert positions(text, chunks)[-1][1] == len(text)
