@@ -52,6 +52,13 @@ LINES = st.one_of(
             "| a | b |\n|---|---|\n| 1 | 2 |",
             "> quoted",
             "    indented",
+            "def f(x):\n    return x\n\n\nclass A(B):\n    # why\n    @property\n    def m(self):\n        pass",
+            "func Do(x int) error {\n\tif x > 1 {\n\t\treturn nil\n\t}\n}\n\n// Why.\ntype T struct {\n\ta int\n}",
+            "SELECT ';' FROM a; -- it; is\nINSERT INTO b VALUES ('x''y');",
+            "'open",
+            "/* open",
+            "$body$",
+            '"""',
             "\t",
         ]
     ),
@@ -64,11 +71,30 @@ ANY_TEXT = st.text(
 SIZES = st.sampled_from([(16, 0), (16, 4), (24, 8), (40, 12), (64, 60), (256, 32)])
 
 
+WAYS = [
+    ("markdown", "d"),
+    ("fixed", "d"),
+    ("recursive", "d"),
+    ("sql", "d"),
+    ("code", "a.py"),
+    ("code", "a.go"),
+    ("code", "a.sql"),
+    ("code", "a.md"),
+]
+
+
 def chunked(
-    embedder: LocalEmbedder, text: str, size: int, overlap: int, *, subtechnique: str = "markdown", title: str = ""
+    embedder: LocalEmbedder,
+    text: str,
+    size: int,
+    overlap: int,
+    *,
+    subtechnique: str = "markdown",
+    title: str = "",
+    document_id: str = "d",
 ) -> list[PlannedChunk]:
     chunker = Chunker(embedder.tokenize, subtechnique=subtechnique, chunk_size=size, chunk_overlap=overlap)
-    return chunker.chunks(Document("d", "s", title, text), markdown=True)
+    return chunker.chunks(Document(document_id, "s", title, text), markdown=True)
 
 
 def positions(text: str, chunks: list[PlannedChunk]) -> list[tuple[int, int]]:
@@ -78,23 +104,8 @@ def positions(text: str, chunks: list[PlannedChunk]) -> list[tuple[int, int]]:
     return [(planned.start, planned.start + len(planned.chunk.content)) for planned in chunks]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    text=st.one_of(MARKDOWN, ANY_TEXT),
-    sizes=SIZES,
-    subtechnique=st.sampled_from(["markdown", "fixed", "recursive", "sql"]),
-    title=st.sampled_from(["", "A title", "T" * 300]),
-)
-@example(text="x" * 20_000, sizes=(16, 4), subtechnique="markdown", title="")
-@example(text="# " + "heading " * 50 + "\n\n" + "word " * 100, sizes=(16, 4), subtechnique="markdown", title="t")
-@example(text="```\n" + "line of code\n" * 100 + "```\ntext", sizes=(40, 12), subtechnique="markdown", title="")
-@example(text="\x01" * 5_000, sizes=(16, 0), subtechnique="fixed", title="")
-@example(text="\n" * 5_000 + "a", sizes=(16, 0), subtechnique="markdown", title="")
-def test_chunks_cover_the_text_in_order_within_their_size(
-    embedder: LocalEmbedder, text: str, sizes: tuple[int, int], subtechnique: str, title: str
-) -> None:
-    size, overlap = sizes
-    chunks = chunked(embedder, text, size, overlap, subtechnique=subtechnique, title=title)
+def assert_covered(embedder: LocalEmbedder, text: str, chunks: list[PlannedChunk], size: int, overlap: int) -> None:
+    """In order, within their size, repeating no more than asked, and with nothing visible left out."""
     assert [planned.chunk.ordinal for planned in chunks] == list(range(len(chunks)))
     for planned in chunks:
         assert planned.chunk.content.strip()
@@ -112,6 +123,26 @@ def test_chunks_cover_the_text_in_order_within_their_size(
     for (_, end), (start, _) in pairwise(places):
         if start < end:
             assert len(embedder.tokenize(text[start:end])) <= overlap
+
+
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.one_of(MARKDOWN, ANY_TEXT),
+    sizes=SIZES,
+    way=st.sampled_from(WAYS),
+    title=st.sampled_from(["", "A title", "T" * 300]),
+)
+@example(text="x" * 20_000, sizes=(16, 4), way=WAYS[0], title="")
+@example(text="# " + "heading " * 50 + "\n\n" + "word " * 100, sizes=(16, 4), way=WAYS[0], title="t")
+@example(text="```\n" + "line of code\n" * 100 + "```\ntext", sizes=(40, 12), way=WAYS[0], title="")
+@example(text="\x01" * 5_000, sizes=(16, 0), way=WAYS[1], title="")
+@example(text="\n" * 5_000 + "a", sizes=(16, 0), way=WAYS[0], title="")
+def test_chunks_cover_the_text_in_order_within_their_size(
+    embedder: LocalEmbedder, text: str, sizes: tuple[int, int], way: tuple[str, str], title: str
+) -> None:
+    size, overlap = sizes
+    chunks = chunked(embedder, text, size, overlap, subtechnique=way[0], document_id=way[1], title=title)
+    assert_covered(embedder, text, chunks, size, overlap)
 
 
 def test_a_long_text_overlaps_by_about_what_was_asked(embedder: LocalEmbedder) -> None:
@@ -264,3 +295,29 @@ def test_no_text_takes_quadratic_time(embedder: LocalEmbedder, text: str) -> Non
     """Each of these takes minutes when one step looks at the rest of the text again and again."""
     chunks = chunked(embedder, text, 256, 32)
     assert chunks
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("way", [way for way in WAYS if way[0] not in ("markdown", "fixed")], ids=" ".join)
+@pytest.mark.parametrize(
+    "text",
+    [
+        ";" * 200_000,
+        "'" * 200_000 + "a",
+        "/*" * 100_000,
+        "$a" * 100_000,
+        "--\n" * 60_000,
+        "-" * 100_000 + "1",
+        "x = (" * 40_000,
+        "if 1:\n" + "".join(" " * depth + "if 1:\n" for depth in range(600)),
+        "def f():\n  pass\n" * 15_000,
+        "\n" + " " * 300_000 + "\n" * 2 + "x",
+        "{\n" * 60_000,
+        "# a\n" * 60_000 + "x",
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_no_program_text_takes_quadratic_time_or_ends_the_process(
+    embedder: LocalEmbedder, text: str, way: tuple[str, str]
+) -> None:
+    assert chunked(embedder, text, 256, 32, subtechnique=way[0], document_id=way[1])

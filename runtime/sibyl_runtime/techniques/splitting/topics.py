@@ -120,12 +120,16 @@ class Gaps:
 
 
 def topic_gaps(similarities: Similarities, percentile: float) -> list[int]:
-    """The gaps that are less alike than `percentile` percent of all, and less than the gaps beside them."""
+    """The gaps that are less alike than `percentile` percent of all, and less than the gaps beside them.
+
+    A text that is alike all over has none: a gap must also be below the median.
+    """
     if not len(similarities):
         return []
     low = np.percentile(similarities, 100 - percentile)
     padded = np.concatenate([[np.inf], similarities, [np.inf]])
-    chosen = (similarities <= low) & (similarities < padded[:-2]) & (similarities <= padded[2:])
+    lowest = (similarities < padded[:-2]) & (similarities <= padded[2:])
+    chosen = (similarities <= low) & (similarities < np.median(similarities)) & lowest
     return [int(gap) for gap in np.flatnonzero(chosen)]
 
 
