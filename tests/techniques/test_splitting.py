@@ -248,7 +248,8 @@ def test_a_megabyte_without_a_space_ends_up_in_bounded_chunks(embedder: LocalEmb
     assert max(len(planned.chunk.content) for planned in chunks) <= 64 * 256
 
 
-def test_a_tokenizer_that_counts_white_space_cannot_break_the_size() -> None:
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+def test_a_tokenizer_that_counts_white_space_cannot_break_the_size(way: tuple[str, str]) -> None:
     """Not every model splits at white space first: here one space may or may not be a token of its own."""
 
     def tokenize(text: str) -> list[Token]:
@@ -256,8 +257,8 @@ def test_a_tokenizer_that_counts_white_space_cannot_break_the_size() -> None:
         return [Token(match.start(), match.end()) for match in re.finditer(r" ?\w{1,4}|\s+(?!\S)|\S", text)]
 
     text = " ".join(f"wordnumber{number}" for number in range(500))
-    chunker = Chunker(tokenize, subtechnique="markdown", chunk_size=32, chunk_overlap=8)
-    chunks = chunker.chunks(Document("d", "s", "", text), markdown=True)
+    chunker = Chunker(tokenize, subtechnique=way[0], chunk_size=32, chunk_overlap=8)
+    chunks = chunker.chunks(Document(way[1], "s", "", text), markdown=True)
     assert all(len(tokenize(planned.text)) + MARKERS <= 32 for planned in chunks)
     assert positions(text, chunks)[-1][1] == len(text)
 

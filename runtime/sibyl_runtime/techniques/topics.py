@@ -30,7 +30,7 @@ async def cut_by_topic(
     longest = min(MOST_TOKENS, embedder.max_tokens - MARKERS)
     for begin in range(0, len(sentences.starts), SENTENCES_AT_ONCE):
         texts = await asyncio.to_thread(sentences.gists, begin, SENTENCES_AT_ONCE, embedder.tokenize, longest)
-        gaps.add(await embedder.embed_documents(texts))
+        await asyncio.to_thread(gaps.add, await embedder.embed_documents(texts))
     outline = await asyncio.to_thread(
         sentences.topics, gaps.finish(), config.breakpoint_percentile, budget - config.chunk_overlap
     )
