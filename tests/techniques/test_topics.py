@@ -160,7 +160,8 @@ async def test_an_unchanged_document_costs_nothing_and_the_percentile_counts(par
 @pytest.mark.cranfield
 @pytest.mark.skipif(cranfield.missing() is not None, reason=f"{cranfield.missing()} is missing")
 async def test_topics_end_where_abstracts_were_joined(embedder: LocalEmbedder) -> None:
-    """Sixty abstracts of one subject, joined without a mark. By chance one break in seven would be right."""
+    """Sixty abstracts of one subject, joined without a mark. By chance one break in seven would be right,
+    and one in two with single sentences compared."""
     abstracts = [" ".join(one.text.split()) for one in cranfield.abstracts() if len(one.text) > 300][:60]
     joints = set(np.cumsum([len(one) + 1 for one in abstracts])[:-1].tolist())
     sentences = Sentences.of(" ".join(abstracts), embedder.tokenize, markdown=False)
@@ -168,4 +169,4 @@ async def test_topics_end_where_abstracts_were_joined(embedder: LocalEmbedder) -
     gaps.add(await embedder.embed_documents(sentences.gists(0, len(sentences.starts), embedder.tokenize, MOST_TOKENS)))
     found = {sentences.starts[gap + 1] for gap in topic_gaps(gaps.finish(), 90)}
     assert len(found) > 10
-    assert len(found & joints) / len(found) > 0.5
+    assert len(found & joints) / len(found) >= 0.65
