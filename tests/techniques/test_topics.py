@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import tracemalloc
 from pathlib import Path
 
@@ -66,6 +67,16 @@ def test_a_long_stretch_of_one_topic_is_cut_where_it_is_least_alike(embedder: Lo
     outline = sentences.topics(similarities, 95, 150)
     assert [section.start for section in outline.sections] == [0, len(BREAD * 2)]
     assert outline.paragraphs[0] == len(BREAD * 7)
+
+
+async def test_a_text_is_always_cut_alike_whatever_the_model_does_beside(embedder: LocalEmbedder) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "ingestion.md").read_text(encoding="utf-8")
+    alone = await cut(embedder, text, config())
+    again, _, other = await asyncio.gather(
+        cut(embedder, text, config()), embedder.embed_query("what else?"), cut(embedder, text + LAW * 20, config())
+    )
+    assert again == alone
+    assert other != alone
 
 
 async def test_a_higher_percentile_makes_fewer_topics(embedder: LocalEmbedder) -> None:
