@@ -76,3 +76,29 @@ async def test_a_step_without_the_one_it_needs_is_refused_with_its_name(parts: P
     )
     with pytest.raises(StepFailed, match=expected):
         await parts.run("ingest")
+
+
+async def test_program_text_is_cut_by_the_ending_of_its_file(parts: Parts, tmp_path: Path) -> None:
+    """Each long function is told apart by the reader that its file has, through loading, embedding and the store."""
+    body = "\n".join(f"    total = add(total, {number})" for number in range(12))
+    (tmp_path / "pay.py").write_text(f"class Account:\n  def pay(self):\n{body}\n  def close(self):\n{body}\n")
+    (tmp_path / "pay.js").write_text(f"function pay() {{\n{body}\n}}\n\nfunction close() {{\n{body}\n}}\n")
+    columns = ",\n".join(f"  column_{number} integer" for number in range(40))
+    (tmp_path / "pay.sql").write_text(f"CREATE TABLE pay (\n{columns}\n);\nCREATE TABLE wide (\n{columns}\n);\n")
+    (tmp_path / "pay.md").write_text("# Paying\n\nHow to pay.")
+    parts.document = {
+        "shops": {"rag": {"config": {"chunk_size": 64}, "techniques": {"chunking": {"subtechnique": "code"}}}}
+    }
+    await parts.ingest(tmp_path)
+    headings = {(hit.document_id, hit.heading) for hit in await parts.search("pay", top_k=100)}
+    assert headings == {
+        ("pay.py", "class Account"),
+        ("pay.py", "class Account > def pay(self)"),
+        ("pay.py", "class Account > def close(self)"),
+        ("pay.js", "function pay()"),
+        ("pay.js", "function close()"),
+        ("pay.sql", "CREATE TABLE pay ("),
+        ("pay.sql", "CREATE TABLE wide ("),
+        ("pay.md", "Paying"),
+    }
+    assert (await parts.ingest(tmp_path)).unchanged == 4

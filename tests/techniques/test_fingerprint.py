@@ -45,6 +45,14 @@ def test_it_depends_on_how_documents_are_cut(config: ChunkingConfig) -> None:
     assert fingerprint(LOADED, config, "model") != BEFORE
 
 
+def test_it_depends_on_the_percentile_of_semantic_chunking() -> None:
+    made = {
+        fingerprint(LOADED, ChunkingConfig(subtechnique="semantic", breakpoint_percentile=percentile), "model")
+        for percentile in (80, 90, 90)
+    }
+    assert len(made) == 2
+
+
 def test_it_depends_on_the_model_the_format_and_the_recipe(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fingerprint(LOADED, CONFIG, "other model") != BEFORE
     assert fingerprint(LoadedDocument(DOCUMENT, markdown=False), CONFIG, "model") != BEFORE

@@ -52,6 +52,13 @@ LINES = st.one_of(
             "| a | b |\n|---|---|\n| 1 | 2 |",
             "> quoted",
             "    indented",
+            "def f(x):\n    return x\n\n\nclass A(B):\n    # why\n    @property\n    def m(self):\n        pass",
+            "func Do(x int) error {\n\tif x > 1 {\n\t\treturn nil\n\t}\n}\n\n// Why.\ntype T struct {\n\ta int\n}",
+            "SELECT ';' FROM a; -- it; is\nINSERT INTO b VALUES ('x''y');",
+            "'open",
+            "/* open",
+            "$body$",
+            '"""',
             "\t",
         ]
     ),
@@ -64,11 +71,30 @@ ANY_TEXT = st.text(
 SIZES = st.sampled_from([(16, 0), (16, 4), (24, 8), (40, 12), (64, 60), (256, 32)])
 
 
+WAYS = [
+    ("markdown", "d"),
+    ("fixed", "d"),
+    ("recursive", "d"),
+    ("sql", "d"),
+    ("code", "a.py"),
+    ("code", "a.go"),
+    ("code", "a.sql"),
+    ("code", "a.md"),
+]
+
+
 def chunked(
-    embedder: LocalEmbedder, text: str, size: int, overlap: int, *, structured: bool = True, title: str = ""
+    embedder: LocalEmbedder,
+    text: str,
+    size: int,
+    overlap: int,
+    *,
+    subtechnique: str = "markdown",
+    title: str = "",
+    document_id: str = "d",
 ) -> list[PlannedChunk]:
-    chunker = Chunker(embedder.tokenize, structured=structured, chunk_size=size, chunk_overlap=overlap)
-    return chunker.chunks(Document("d", "s", title, text), markdown=True)
+    chunker = Chunker(embedder.tokenize, subtechnique=subtechnique, chunk_size=size, chunk_overlap=overlap)
+    return chunker.chunks(Document(document_id, "s", title, text), markdown=True)
 
 
 def positions(text: str, chunks: list[PlannedChunk]) -> list[tuple[int, int]]:
@@ -78,23 +104,8 @@ def positions(text: str, chunks: list[PlannedChunk]) -> list[tuple[int, int]]:
     return [(planned.start, planned.start + len(planned.chunk.content)) for planned in chunks]
 
 
-@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    text=st.one_of(MARKDOWN, ANY_TEXT),
-    sizes=SIZES,
-    structured=st.booleans(),
-    title=st.sampled_from(["", "A title", "T" * 300]),
-)
-@example(text="x" * 20_000, sizes=(16, 4), structured=True, title="")
-@example(text="# " + "heading " * 50 + "\n\n" + "word " * 100, sizes=(16, 4), structured=True, title="t")
-@example(text="```\n" + "line of code\n" * 100 + "```\ntext", sizes=(40, 12), structured=True, title="")
-@example(text="\x01" * 5_000, sizes=(16, 0), structured=False, title="")
-@example(text="\n" * 5_000 + "a", sizes=(16, 0), structured=True, title="")
-def test_chunks_cover_the_text_in_order_within_their_size(
-    embedder: LocalEmbedder, text: str, sizes: tuple[int, int], structured: bool, title: str
-) -> None:
-    size, overlap = sizes
-    chunks = chunked(embedder, text, size, overlap, structured=structured, title=title)
+def assert_covered(embedder: LocalEmbedder, text: str, chunks: list[PlannedChunk], size: int, overlap: int) -> None:
+    """In order, within their size, repeating no more than asked, and with nothing visible left out."""
     assert [planned.chunk.ordinal for planned in chunks] == list(range(len(chunks)))
     for planned in chunks:
         assert planned.chunk.content.strip()
@@ -114,9 +125,29 @@ def test_chunks_cover_the_text_in_order_within_their_size(
             assert len(embedder.tokenize(text[start:end])) <= overlap
 
 
+@settings(deadline=None, max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    text=st.one_of(MARKDOWN, ANY_TEXT),
+    sizes=SIZES,
+    way=st.sampled_from(WAYS),
+    title=st.sampled_from(["", "A title", "T" * 300]),
+)
+@example(text="x" * 20_000, sizes=(16, 4), way=WAYS[0], title="")
+@example(text="# " + "heading " * 50 + "\n\n" + "word " * 100, sizes=(16, 4), way=WAYS[0], title="t")
+@example(text="```\n" + "line of code\n" * 100 + "```\ntext", sizes=(40, 12), way=WAYS[0], title="")
+@example(text="\x01" * 5_000, sizes=(16, 0), way=WAYS[1], title="")
+@example(text="\n" * 5_000 + "a", sizes=(16, 0), way=WAYS[0], title="")
+def test_chunks_cover_the_text_in_order_within_their_size(
+    embedder: LocalEmbedder, text: str, sizes: tuple[int, int], way: tuple[str, str], title: str
+) -> None:
+    size, overlap = sizes
+    chunks = chunked(embedder, text, size, overlap, subtechnique=way[0], document_id=way[1], title=title)
+    assert_covered(embedder, text, chunks, size, overlap)
+
+
 def test_a_long_text_overlaps_by_about_what_was_asked(embedder: LocalEmbedder) -> None:
     text = " ".join(f"word{number}" for number in range(2000))
-    chunks = chunked(embedder, text, 128, 32, structured=False)
+    chunks = chunked(embedder, text, 128, 32, subtechnique="fixed")
     places = positions(text, chunks)
     overlaps = [len(embedder.tokenize(text[start:end])) for (_, end), (start, _) in pairwise(places)]
     assert len(overlaps) > 20
@@ -205,7 +236,7 @@ def test_a_fenced_block_that_is_too_long_is_cut_between_lines(embedder: LocalEmb
 
 
 def test_text_that_is_no_markdown_has_no_headings(embedder: LocalEmbedder) -> None:
-    chunker = Chunker(embedder.tokenize, structured=True, chunk_size=64, chunk_overlap=0)
+    chunker = Chunker(embedder.tokenize, subtechnique="markdown", chunk_size=64, chunk_overlap=0)
     chunks = chunker.chunks(Document("d", "s", "notes", "# a comment\n\nand a line"), markdown=False)
     assert [(planned.chunk.heading, planned.chunk.content) for planned in chunks] == [("", "# a comment\n\nand a line")]
 
@@ -217,7 +248,8 @@ def test_a_megabyte_without_a_space_ends_up_in_bounded_chunks(embedder: LocalEmb
     assert max(len(planned.chunk.content) for planned in chunks) <= 64 * 256
 
 
-def test_a_tokenizer_that_counts_white_space_cannot_break_the_size() -> None:
+@pytest.mark.parametrize("way", WAYS, ids=" ".join)
+def test_a_tokenizer_that_counts_white_space_cannot_break_the_size(way: tuple[str, str]) -> None:
     """Not every model splits at white space first: here one space may or may not be a token of its own."""
 
     def tokenize(text: str) -> list[Token]:
@@ -225,8 +257,8 @@ def test_a_tokenizer_that_counts_white_space_cannot_break_the_size() -> None:
         return [Token(match.start(), match.end()) for match in re.finditer(r" ?\w{1,4}|\s+(?!\S)|\S", text)]
 
     text = " ".join(f"wordnumber{number}" for number in range(500))
-    chunker = Chunker(tokenize, structured=True, chunk_size=32, chunk_overlap=8)
-    chunks = chunker.chunks(Document("d", "s", "", text), markdown=True)
+    chunker = Chunker(tokenize, subtechnique=way[0], chunk_size=32, chunk_overlap=8)
+    chunks = chunker.chunks(Document(way[1], "s", "", text), markdown=True)
     assert all(len(tokenize(planned.text)) + MARKERS <= 32 for planned in chunks)
     assert positions(text, chunks)[-1][1] == len(text)
 
@@ -264,3 +296,29 @@ def test_no_text_takes_quadratic_time(embedder: LocalEmbedder, text: str) -> Non
     """Each of these takes minutes when one step looks at the rest of the text again and again."""
     chunks = chunked(embedder, text, 256, 32)
     assert chunks
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("way", [way for way in WAYS if way[0] not in ("markdown", "fixed")], ids=" ".join)
+@pytest.mark.parametrize(
+    "text",
+    [
+        ";" * 200_000,
+        "'" * 200_000 + "a",
+        "/*" * 100_000,
+        "$a" * 100_000,
+        "--\n" * 60_000,
+        "-" * 100_000 + "1",
+        "x = (" * 40_000,
+        "if 1:\n" + "".join(" " * depth + "if 1:\n" for depth in range(600)),
+        "def f():\n  pass\n" * 15_000,
+        "\n" + " " * 300_000 + "\n" * 2 + "x",
+        "{\n" * 60_000,
+        "# a\n" * 60_000 + "x",
+    ],
+    ids=lambda text: repr(text[:12]),
+)
+def test_no_program_text_takes_quadratic_time_or_ends_the_process(
+    embedder: LocalEmbedder, text: str, way: tuple[str, str]
+) -> None:
+    assert chunked(embedder, text, 256, 32, subtechnique=way[0], document_id=way[1])

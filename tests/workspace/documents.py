@@ -138,7 +138,15 @@ FULL: dict[str, Any] = {
                         "title_field": "head",
                     },
                 },
-                {"use": "rag.chunking", "config": {"subtechnique": "fixed", "chunk_overlap": 20, "batch_size": 50}},
+                {
+                    "use": "rag.chunking",
+                    "config": {
+                        "subtechnique": "semantic",
+                        "chunk_overlap": 20,
+                        "breakpoint_percentile": 85,
+                        "batch_size": 50,
+                    },
+                },
                 {"use": "rag.embedding", "config": {"subtechnique": "batch", "batch_size": 16, "provider": "default"}},
                 {"use": "data.store_vectors", "config": {"provider": "main"}},
             ]

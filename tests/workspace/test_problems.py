@@ -45,6 +45,8 @@ def test_what_is_not_available_is_refused_by_name(document: dict[str, Any], prob
         {"providers": {"vector_store": {"main": {"dsn": "host=db user=x", "index_type": "none"}}}},
         {"providers": {"vector_store": {"replicas": [{"dsn": "${REPLICA}"}], "read_strategy": "random", "main": {}}}},
         {"shops": {"rag-pipeline": {"techniques": {"chunking": {"subtechnique": "fixed-size"}}}}},
+        {"shops": {"rag": {"techniques": {"chunking": {"subtechnique": "sql-chunking"}}}}},
+        {"shops": {"rag": {"techniques": {"chunking": {"subtechnique": "semantic", "breakpoint_percentile": 95}}}}},
         {"observability": {"logging": {"level": "INFO"}}},
         {"mcp": {"enabled": False}, "observability": {"metrics": {"enabled": False, "port": 8000}}},
         {"pipelines": {"p": {"steps": [{"use": "rag_pipeline.retrieval", "name": "again"}, {"use": "rag.retrieval"}]}}},

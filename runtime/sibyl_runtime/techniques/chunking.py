@@ -11,11 +11,13 @@ from typing import Any
 
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.pipeline.context import IngestLedger, StepContext
+from sibyl_runtime.providers.protocols import Embedder
 from sibyl_runtime.techniques.batches import ChunkBatch, ChunkedDocument, ChunkStream, DocumentStream
 from sibyl_runtime.techniques.documents.events import LoadedDocument
 from sibyl_runtime.techniques.fingerprint import fingerprint
 from sibyl_runtime.techniques.load_documents import BATCH_CHARACTERS
-from sibyl_runtime.techniques.splitting.chunker import Chunker
+from sibyl_runtime.techniques.splitting.chunker import Chunker, PlannedChunk
+from sibyl_runtime.techniques.topics import cut_by_topic
 from sibyl_runtime.workspace import ChunkingConfig
 
 
@@ -64,35 +66,33 @@ async def _chunked(
         known = await context.services.store.fingerprints([loaded.document.id for loaded in documents])
         chunker = Chunker(
             embedder.tokenize,
-            structured=config.subtechnique == "markdown",
+            subtechnique=config.subtechnique,
             chunk_size=config.chunk_size,
             chunk_overlap=config.chunk_overlap,
         )
         changed: list[ChunkedDocument] = []
         for loaded in documents:
             # Off the event loop: a large document takes seconds, and the process may be answering questions.
+            current = await asyncio.to_thread(fingerprint, loaded, config, embedder.tag)
             stored = known.get(loaded.document.id, {})
-            made = await asyncio.to_thread(_changed, loaded, stored, config, embedder.tag, chunker, stream.ledger)
-            if made is None:
+            former = stored.get(loaded.document.source)
+            _note_copies(stored, current, stream.ledger)
+            if former == current:
                 stream.ledger.unchanged += 1
-            else:
-                changed.append(made)
+                continue
+            chunks = await _cut(embedder, chunker, loaded, config)
+            changed.append(ChunkedDocument(loaded.document, current, chunks, known=former is not None))
     return ChunkBatch(changed)
 
 
-def _changed(
-    loaded: LoadedDocument,
-    stored: Mapping[str, str],
-    config: ChunkingConfig,
-    embedder_tag: str,
-    chunker: Chunker,
-    ledger: IngestLedger,
-) -> ChunkedDocument | None:
-    """The document cut into chunks; None when the store holds it in this very form. `stored` is by source."""
-    current = fingerprint(loaded, config, embedder_tag)
-    former = stored.get(loaded.document.source)
+def _note_copies(stored: Mapping[str, str], current: str, ledger: IngestLedger) -> None:
+    """`stored` are the fingerprints of the documents with this id, by source."""
     ledger.copies.update(source for source, other in stored.items() if other == current and source != ledger.source)
-    if former == current:
-        return None
-    chunks = chunker.chunks(loaded.document, markdown=loaded.markdown)
-    return ChunkedDocument(loaded.document, current, chunks, known=former is not None)
+
+
+async def _cut(
+    embedder: Embedder, chunker: Chunker, loaded: LoadedDocument, config: ChunkingConfig
+) -> list[PlannedChunk]:
+    if config.subtechnique == "semantic":
+        return await cut_by_topic(embedder, chunker, loaded, config)
+    return await asyncio.to_thread(chunker.chunks, loaded.document, markdown=loaded.markdown)

@@ -13,17 +13,20 @@ RECIPE = 1
 
 
 def fingerprint(loaded: LoadedDocument, config: ChunkingConfig, embedder_tag: str) -> str:
-    """SHA-256, in hex, over everything that decides what is stored of a document, except its id
-    and its source: it is compared with what is stored under these two.
+    """SHA-256, in hex, over everything that decides what is stored of a document, except its id, whose ending tells
+    the language of program text, and its source: it is compared with what is stored under these two.
     """
     document = loaded.document
+    chunking: list[object] = [config.subtechnique, config.chunk_size, config.chunk_overlap]
+    if config.subtechnique == "semantic":
+        chunking.append(config.breakpoint_percentile)
     facts = {
         "recipe": RECIPE,
         "title": document.title,
         "text": document.text,
         "metadata": document.metadata,
         "markdown": loaded.markdown,
-        "chunking": [config.subtechnique, config.chunk_size, config.chunk_overlap],
+        "chunking": chunking,
         "embedder": embedder_tag,
     }
     canonical = json.dumps(facts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -78,10 +78,22 @@ class ChunkingConfig(StepConfig):
 
     subtechnique: Annotated[
         Literal["markdown", "fixed", "recursive", "semantic", "code", "sql"], _one_spelling(_CHUNKINGS)
-    ] = choice("markdown", "Where chunks end.", planned_values=("recursive", "semantic", "code", "sql"))
+    ] = Field("markdown", description="Where chunks end.")
     chunk_size: int = Field(256, ge=16, le=8192, description="Longest chunk, in tokens of the embedding model.")
     chunk_overlap: int = Field(32, ge=0, le=8191, description="Tokens that a chunk repeats of the one before it.")
+    breakpoint_percentile: float = Field(
+        90, ge=1, le=99, description="With semantic: percent of the gaps between sentences that are no change of topic."
+    )
     batch_size: int = Field(100, ge=1, le=100_000, description="Documents per batch.")
+
+    @model_validator(mode="after")
+    def _percentile_is_used(self) -> Self:
+        if "breakpoint_percentile" in self.model_fields_set and self.subtechnique != "semantic":
+            fail_field(
+                "breakpoint_percentile",
+                f"has no effect with subtechnique {self.subtechnique}; remove it, or set subtechnique: semantic",
+            )
+        return self
 
     @model_validator(mode="after")
     def _overlap_is_smaller(self) -> Self:

@@ -8,10 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sibyl_runtime.store.records import Chunk, Document
+from sibyl_runtime.techniques.splitting.code.blocks import code_outline
+from sibyl_runtime.techniques.splitting.code.languages import program_blocks
+from sibyl_runtime.techniques.splitting.code.sql import sql_blocks
 from sibyl_runtime.techniques.splitting.packing import CHARACTERS_PER_TOKEN, Cuts, Limits, pack
-from sibyl_runtime.techniques.splitting.sections import Outline, Section, fixed_outline, text_outline
+from sibyl_runtime.techniques.splitting.sections import (
+    Outline,
+    Section,
+    fixed_outline,
+    recursive_outline,
+    text_outline,
+)
 from sibyl_runtime.techniques.splitting.tokens import Tokenize, TokenTable
 
 MARKERS = 2
@@ -44,17 +54,19 @@ class _Part:
 class Chunker:
     """Cuts documents for one model. `chunk_size` and `chunk_overlap` are tokens; the markers count in the size."""
 
-    def __init__(self, tokenize: Tokenize, *, structured: bool, chunk_size: int, chunk_overlap: int) -> None:
+    def __init__(self, tokenize: Tokenize, *, subtechnique: str, chunk_size: int, chunk_overlap: int) -> None:
         self._tokenize = tokenize
-        self._structured = structured
+        self._subtechnique = subtechnique
         self._room = chunk_size - MARKERS
         self._overlap = chunk_overlap
 
     def chunks(self, document: Document, *, markdown: bool) -> list[PlannedChunk]:
+        """All chunks of a document, in order, cut by its text alone."""
+        table = TokenTable(document.text, self._tokenize)
+        return self.cut(document, table, self._outline(document, table, markdown=markdown))
+
+    def cut(self, document: Document, table: TokenTable, outline: Outline) -> list[PlannedChunk]:
         """All chunks of a document, in order. White space at the edges of a chunk is dropped, nothing else is."""
-        text = document.text
-        outline = text_outline(text, markdown=markdown) if self._structured else fixed_outline(text)
-        table = TokenTable(text, self._tokenize)
         parts = [
             part for section in outline.sections for part in self._section(document.title, table, outline, section)
         ]
@@ -62,6 +74,28 @@ class Chunker:
             PlannedChunk(Chunk(ordinal, part.content, part.heading, part.tokens), part.start, part.embedded)
             for ordinal, part in enumerate(parts)
         ]
+
+    def budget(self, title: str, *signatures: str) -> int:
+        """Tokens of its own text that a chunk has room for below the title and these headings."""
+        return self._room - len(self._tokenize(self._prefix(_above(title, signatures, shown=signatures))))
+
+    def _outline(self, document: Document, table: TokenTable, *, markdown: bool) -> Outline:
+        text = document.text
+        if self._subtechnique == "fixed":
+            return fixed_outline(text)
+        if self._subtechnique == "recursive":
+            return recursive_outline(text, markdown=markdown)
+        blocks = None
+        if self._subtechnique == "code":
+            blocks = program_blocks(document.id, text)
+        elif self._subtechnique == "sql":
+            blocks = sql_blocks(text)
+        if blocks is None:
+            return text_outline(text, markdown=markdown)
+        return code_outline(text, blocks, partial(self._fits, document.title, table))
+
+    def _fits(self, title: str, table: TokenTable, start: int, end: int, path: tuple[str, ...]) -> bool:
+        return table.count(start, end) <= self.budget(title, *path)
 
     def _section(self, title: str, table: TokenTable, outline: Outline, section: Section) -> Iterator[_Part]:
         first = self._prefix(_above(title, section.lead, shown=section.path))

@@ -1,7 +1,8 @@
 """Fills chunks: as much as fits, ended at the best place, each repeating the tail of the one before it.
 
-Places to cut, best first: paragraphs, sentences, words, then anywhere. A better place is taken when it leaves the
-chunk at least half full. A fenced code block is cut, between lines, only when it alone is too long for a chunk.
+Places to cut, best first: paragraphs, sentences, lines, words, then anywhere. A better place is taken when it leaves
+the chunk at least half full, or always where the outline wants its pieces whole. A fenced code block is cut, between
+lines, only when it alone is too long for a chunk.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Cuts:
 
     paragraphs: list[int]
     sentences: list[int]
+    lines: list[int]
     words: list[int]
+    whole: bool = False
 
     @classmethod
     def of(cls, table: TokenTable, outline: Outline, section: Section, limits: Limits) -> Cuts:
@@ -59,16 +62,30 @@ class Cuts:
         return cls(
             paragraphs=outside(within(outline.paragraphs, section), fences),
             sentences=sorted([*sentences, *lines]) if lines else sentences,
+            lines=outside(within(outline.lines, section), whole),
             words=outside(within(table.words, section), whole),
+            whole=outline.whole,
         )
+
+    @property
+    def ranks(self) -> tuple[list[int], ...]:
+        """The places by rank, best first."""
+        return (self.paragraphs, self.sentences, self.lines, self.words)
+
+    def rank(self, after: int, limit: int) -> int:
+        """The best rank that has a place in after < place <= limit; one beyond the last when there is none."""
+        for rank, places in enumerate(self.ranks):
+            if bisect_right(places, limit) > bisect_right(places, after):
+                return rank
+        return len(self.ranks)
 
     def best(self, after: int, half: int, limit: int) -> int | None:
         """The best place to cut in after < place <= limit; the farthest one when none is beyond `half`."""
         farthest = None
-        for places in (self.paragraphs, self.sentences, self.words):
+        for places in self.ranks:
             index = bisect_right(places, limit) - 1
             if index >= 0 and places[index] > after:
-                if places[index] >= half:
+                if self.whole or places[index] >= half:
                     return places[index]
                 farthest = max(farthest or 0, places[index])
         return farthest
@@ -88,6 +105,8 @@ def pack(table: TokenTable, cuts: Cuts, section: Section, limits: Limits, excess
     begin = covered = section.start
     inside_word = False
     while covered < section.end:
+        if begin < covered and packer.tail_breaks(begin, covered):
+            begin = covered
         cut = packer.soft_cut(begin, covered, inside_word=inside_word)
         if cut is None and begin < covered:
             begin = covered  # what follows is too long to stand beside a repeated tail
@@ -130,6 +149,15 @@ class _Packer:
                 return cut
             budget = min(budget, count) - over
         return None
+
+    def tail_breaks(self, begin: int, covered: int) -> bool:
+        """True when the repeated tail text[begin:covered] is why a piece has to be cut that would fit without it."""
+        if not self.cuts.whole:
+            return False
+        with_tail, without = self._limit(begin, self.limits.budget), self._limit(covered, self.limits.budget)
+        if with_tail >= self.section.end:
+            return False
+        return without >= self.section.end or self.cuts.rank(covered, without) < self.cuts.rank(covered, with_tail)
 
     def hard_cut(self, begin: int) -> int:
         """An end inside a word that is itself too long; at least one character on."""

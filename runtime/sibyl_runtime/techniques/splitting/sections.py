@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from operator import itemgetter
 
 from sibyl_runtime.techniques.documents.markdown import Heading, Structure, plain_structure, structure
@@ -33,12 +33,17 @@ class Section:
 
 @dataclass(frozen=True)
 class Outline:
-    """The sections of a text, its places to cut (paragraphs first, then sentences), its fenced code blocks."""
+    """The sections of a text, its places to cut (paragraphs first, then sentences, then lines), its fenced code blocks.
+
+    `whole` tells that a paragraph, sentence or line that fits into a chunk is never cut to fill the chunk before it.
+    """
 
     sections: Sequence[Section]
     paragraphs: list[int]
     sentences: list[int]
     fences: Sequence[tuple[int, int]] = ()
+    lines: list[int] = field(default_factory=list)
+    whole: bool = False
 
 
 def fixed_outline(text: str) -> Outline:
@@ -51,6 +56,28 @@ def text_outline(text: str, *, markdown: bool) -> Outline:
     found = structure(text) if markdown else plain_structure(text)
     sentences = sorted({*found.blocks, *(match.end() for match in _SENTENCE_END.finditer(text))})
     return Outline(tuple(_sections(text, found)), found.blocks, sentences, found.fences)
+
+
+def recursive_outline(text: str, *, markdown: bool) -> Outline:
+    """One section that is cut at paragraphs, those too long at sentences, those too long at lines, then at words.
+
+    Sentences come before lines: in wrapped prose a line ends anywhere.
+    """
+    found = structure(text) if markdown else plain_structure(text)
+    sentences = sorted({*found.blocks, *(match.end() for match in _SENTENCE_END.finditer(text))})
+    lines = line_starts(text, 0, len(text))
+    paragraphs = _without_heads(found)
+    return Outline((Section(0, len(text)),), paragraphs, sentences, found.fences, lines, whole=True)
+
+
+def _without_heads(found: Structure) -> list[int]:
+    """The blocks of a text but for those right below a heading: a heading goes with what it heads."""
+    below = {
+        found.blocks[index]
+        for heading in found.headings
+        if (index := bisect_left(found.blocks, heading.end)) < len(found.blocks)
+    }
+    return [block for block in found.blocks if block not in below]
 
 
 def within(places: Sequence[int], section: Section) -> list[int]:
