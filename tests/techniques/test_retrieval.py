@@ -193,7 +193,7 @@ def test_filters_are_merged(
             {"year": {"$gte": 1}},
             r"`filters\.year\.\$gte` is no operator; allowed: eq, ne, gt, gte, lt, lte, in, not_in",
         ),
-        ({"year": {"gte": True}}, r"`filters\.year\.gte` must be a number or text, which have an order; found true or"),
+        ({"year": {"gte": True}}, r"`filters\.year\.gte` must be a number or text, which have an order, found true or"),
         ({"year": {"in": 2020}}, r"`filters\.year\.in` must be a list of values, found a number"),
     ],
 )

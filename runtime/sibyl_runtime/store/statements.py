@@ -13,7 +13,7 @@ Keyword search ranks like BM25. `ts_rank` of a single word grows with its count 
 the question is weighed by how rare it is in the collection, and long chunks are marked down. Ranking every chunk that
 shares a word with the question would read half of the collection, for words that hardly tell chunks apart: candidates
 are those that hold one of the rarest words, as many words as keep their number within a budget. If even the rarest
-word is common, candidates hold all of the words.
+word is common, candidates hold all of the words. A word that has not been counted is in few chunks, or in none.
 """
 
 from __future__ import annotations
@@ -69,8 +69,8 @@ def statement(collection: Collection, route: Route, shape: Shape) -> bytes:
     """SQL with the parameters `vector`, and where the shape asks for them `text`, `chunks`, `contains` and `path`."""
     lists, order = {
         "vector": ((_nearest(route, shape),), "f.place + 0"),
-        "keyword": ((_worded(shape),), "f.score DESC"),
-        "hybrid": ((_nearest(route, shape), _worded(shape), _FUSED), "f.score DESC"),
+        "keyword": ((_worded(route, shape),), "f.score DESC"),
+        "hybrid": ((_nearest(route, shape), _worded(route, shape), _FUSED), "f.score DESC"),
     }[shape.strategy]
     text = (
         "WITH " + ", ".join(lists) + " SELECT c.id, c.document_id, d.title, c.heading, c.content, {distance_of_c},"
@@ -142,21 +142,25 @@ def _where(shape: Shape, *, hidden: bool = False) -> str:
     return f" WHERE {' AND '.join(shown)}" if shown else ""
 
 
-def _worded(shape: Shape) -> str:
+def _worded(route: Route, shape: Shape) -> str:
     """Columns `id` and `score`, higher is better."""
-    among = f" AND chunk_id IN (SELECT id FROM {{chunks}}{_where(shape)})" if shape.filtered else ""
+    among = ""
+    if shape.filtered:
+        # What a selective filter leaves is known by now, see _nearest.
+        matches = "matched" if route is Route.SELECTIVE else f"{{chunks}}{_where(shape)}"
+        among = f" AND chunk_id IN (SELECT id FROM {matches})"
     return (
-        # The words of the question with the number of chunks that hold each; one that is not counted yet is rare.
-        "asked AS MATERIALIZED (SELECT lexeme, coalesce(f.chunks, 1) AS chunks FROM"
+        "asked AS MATERIALIZED (SELECT lexeme, coalesce(f.chunks, 1) AS chunks, f.chunks IS NOT NULL AS counted FROM"
         " unnest(to_tsvector({language}, %(text)b)) LEFT JOIN {frequencies} f USING (lexeme)"
         f" ORDER BY 2, 1 LIMIT {_MOST_WORDS}),"
         " words AS MATERIALIZED (SELECT"
         r" ('''' || replace(replace(lexeme, '\', '\\'), '''', '''''') || '''')::tsquery AS word,"
         " ln(1 + (greatest(%(chunks)b - chunks, 0) + 0.5::float8) / (chunks + 0.5)) AS weight,"
-        " sum(chunks) OVER (ORDER BY chunks, lexeme) <= {budget} AS rare,"
-        " min(chunks) OVER () > {budget} AS common FROM asked),"
-        " wanted AS MATERIALIZED (SELECT (CASE WHEN bool_or(common) THEN string_agg(word::text, ' & ')"
-        " ELSE string_agg(word::text, ' | ') FILTER (WHERE rare) END)::tsquery AS query FROM words),"
+        " counted, sum(chunks) OVER (ORDER BY chunks, lexeme) <= {budget} OR NOT counted AS rare,"
+        " min(chunks) FILTER (WHERE counted) OVER () > {budget} AS common FROM asked),"
+        " wanted AS MATERIALIZED (SELECT nullif(concat_ws(' | ', string_agg(word::text, ' | ') FILTER (WHERE rare),"
+        " '(' || string_agg(word::text, ' & ') FILTER (WHERE counted AND common) || ')'), '')::tsquery AS query"
+        " FROM words),"
         " candidates AS MATERIALIZED (SELECT chunk_id AS id, lexemes, length(lexemes) AS length FROM {lexemes}"
         f" WHERE lexemes @@ (SELECT query FROM wanted){among} LIMIT {_MOST_CANDIDATES}),"
         " worded AS MATERIALIZED (SELECT id, (SELECT sum(weight * ts_rank('{{1,1,1,1}}', lexemes, word)) FROM words)"

@@ -49,7 +49,7 @@ def _conditions_of(field: Any, asked: Any) -> Iterator[Condition]:
     if not isinstance(asked, Mapping):
         if not _is_plain(asked):
             raise FilterInvalid(
-                field, f"must be text, a number, true or false, or a mapping of operators; found {_kind(asked)}"
+                field, f"must be text, a number, true or false, or a mapping of operators, found {_kind(asked)}"
             )
         _check_plain(field, asked)
         yield Condition(field, "eq", asked)
@@ -71,9 +71,9 @@ def _check_operand(place: str, operator: Operator, value: Any) -> None:
     elif operator in _LISTS:
         _check_list(place, value)
     elif operator in _ORDERED and (isinstance(value, bool) or not isinstance(value, str | int | float)):
-        raise FilterInvalid(place, f"must be a number or text, which have an order; found {_kind(value)}")
+        raise FilterInvalid(place, f"must be a number or text, which have an order, found {_kind(value)}")
     elif not _is_plain(value):
-        raise FilterInvalid(place, f"must be text, a number, true or false; found {_kind(value)}")
+        raise FilterInvalid(place, f"must be text, a number, true or false, found {_kind(value)}")
     else:
         _check_plain(place, value)
 
@@ -85,7 +85,7 @@ def _check_list(place: str, values: Any) -> None:
         raise FilterInvalid(place, f"must hold 1 to {MOST_VALUES} values, found {len(values)}")
     for index, value in enumerate(values):
         if not _is_plain(value):
-            raise FilterInvalid(f"{place}[{index}]", f"must be text, a number, true or false; found {_kind(value)}")
+            raise FilterInvalid(f"{place}[{index}]", f"must be text, a number, true or false, found {_kind(value)}")
         _check_plain(f"{place}[{index}]", value)
 
 

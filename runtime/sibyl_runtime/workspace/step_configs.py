@@ -10,8 +10,7 @@ import re
 import string
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
@@ -36,16 +35,6 @@ def _one_spelling(aliases: dict[str, str]) -> BeforeValidator:
         return aliases.get(written, written)
 
     return BeforeValidator(spell)
-
-
-def _applicable(filters: dict[str, Any]) -> dict[str, Any]:
-    try:
-        conditions(filters)
-    except FilterInvalid as error:
-        raise PydanticCustomError(
-            "text_rule", "{name} {message}", {"name": error.place, "message": error.message, "allowed": "filters"}
-        ) from error
-    return filters
 
 
 def is_template(text: str) -> bool:
@@ -132,7 +121,7 @@ class RetrievalConfig(StepConfig):
     similarity_threshold: float | None = Field(
         None, ge=-1, le=1, description="Drop chunks below this similarity of vectors, whatever chose them."
     )
-    filters: Annotated[dict[str, Any], AfterValidator(_applicable)] = Field(
+    filters: dict[str, Any] = Field(
         {},
         description="Metadata that chunks must have: a value, or eq, ne, gt, gte, lt, lte, in, not_in, exists.",
     )
@@ -148,6 +137,14 @@ class RetrievalConfig(StepConfig):
         None, ge=1, le=1_000_000, description="Most tokens of all chunks returned; the best chunk always is."
     )
     provider: Name | None = Field(None, description="Which of providers.vector_store; none: the default.")
+
+    @model_validator(mode="after")
+    def _filters_can_be_applied(self) -> Self:
+        try:
+            conditions(self.filters)
+        except FilterInvalid as error:
+            fail_field("filters", f"{error.place} {error.message}")
+        return self
 
     @model_validator(mode="after")
     def _settings_have_effect(self) -> Self:
