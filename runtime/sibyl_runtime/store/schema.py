@@ -204,8 +204,13 @@ async def _migrate(connection: Connection, collection: Collection) -> None:
 
 
 async def _set_version(connection: Connection, collection: Collection, version: int) -> None:
+    """The corpus version moves on too: a read replica without these rows is passed over, and no answer is kept that
+    was found without them."""
     await connection.execute(
-        sql.SQL("UPDATE {} SET schema_version = %s WHERE collection = %s").format(REGISTRY), [version, collection.name]
+        sql.SQL("UPDATE {} SET schema_version = %s, corpus_version = corpus_version + 1 WHERE collection = %s").format(
+            REGISTRY
+        ),
+        [version, collection.name],
     )
 
 
