@@ -19,14 +19,17 @@ import numpy as np
 
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store.pgvector import PgVectorStore, open_store
-from sibyl_runtime.store.records import Chunk, Document, EmbeddedDocument
+from sibyl_runtime.store.records import Chunk, Document, EmbeddedDocument, Ranking, Strategy
 from sibyl_runtime.workspace import VectorStoreProvider
 
 CHUNKS_PER_DOCUMENT = 10
 DOCUMENTS_PER_BATCH = 100
 TENANTS = 100
 TOP_K = 5
-_TEXT = "A chunk of about two hundred and fifty tokens has roughly this many characters. " * 13
+_BY_WORDS: tuple[Strategy, ...] = ("keyword", "hybrid")
+WORDS_PER_CHUNK = 180
+WORDS_PER_QUESTION = 9
+VOCABULARY = 30_000
 
 
 def clustered_vectors(rows: int, dimension: int) -> Vectors:
@@ -38,14 +41,25 @@ def clustered_vectors(rows: int, dimension: int) -> Vectors:
     return unit
 
 
+def texts(count: int, words: int, seed: int) -> list[str]:
+    """Texts of made-up words, few of which are common and most rare, as in a language (Zipf's law)."""
+    random = np.random.default_rng(seed)
+    share = 1 / np.arange(1, VOCABULARY + 1)
+    drawn = random.choice(VOCABULARY, size=(count, words), p=share / share.sum())
+    return [" ".join(f"w{number}" for number in row) for row in drawn]
+
+
 def documents_of(vectors: Vectors) -> list[EmbeddedDocument]:
     """Documents of ten chunks, each belonging to one of a hundred tenants."""
-    chunks = [Chunk(ordinal, _TEXT, "Guide > Chapter", 250) for ordinal in range(CHUNKS_PER_DOCUMENT)]
+    contents = texts(len(vectors), WORDS_PER_CHUNK, seed=2)
     return [
         EmbeddedDocument(
             Document(f"d{number}", "bench", f"Document {number}", "", {"tenant": f"t{number % TENANTS}"}),
             "fingerprint",
-            chunks,
+            [
+                Chunk(ordinal, content, "Guide > Chapter", 250)
+                for ordinal, content in enumerate(contents[start : start + CHUNKS_PER_DOCUMENT])
+            ],
             vectors[start : start + CHUNKS_PER_DOCUMENT],
         )
         for number, start in enumerate(range(0, len(vectors), CHUNKS_PER_DOCUMENT))
@@ -53,19 +67,24 @@ def documents_of(vectors: Vectors) -> list[EmbeddedDocument]:
 
 
 async def measure_search(
-    store: PgVectorStore, questions: Vectors, clients: int, filters: Mapping[str, Any] | None = None
+    store: PgVectorStore,
+    questions: Vectors,
+    clients: int,
+    filters: Mapping[str, Any] | None = None,
+    strategy: Strategy = "vector",
 ) -> dict[str, float]:
     """p50 and p95 in milliseconds, and requests per second, of `clients` that each wait for their answer."""
     latencies: list[float] = []
+    words = texts(len(questions), WORDS_PER_QUESTION, seed=3)
 
-    async def client(own: Vectors) -> None:
-        for question in own:
+    async def client(first: int) -> None:
+        for question, text in zip(questions[first::clients], words[first::clients], strict=True):
             started = time.perf_counter()
-            await store.search(question, top_k=TOP_K, filters=filters)
+            await store.search(question, top_k=TOP_K, ranking=Ranking(strategy, text), filters=filters)
             latencies.append(time.perf_counter() - started)
 
     started = time.perf_counter()
-    await asyncio.gather(*(client(questions[number::clients]) for number in range(clients)))
+    await asyncio.gather(*(client(number) for number in range(clients)))
     elapsed = time.perf_counter() - started
     p50, p95 = np.percentile(latencies, [50, 95]) * 1000
     return {"p50_ms": round(p50, 2), "p95_ms": round(p95, 2), "rps": round(len(latencies) / elapsed)}
@@ -90,6 +109,13 @@ async def measure(rows: int, dimension: int, directory: Path) -> dict[str, Any]:
         await measure_search(store, questions[:100], 8)
         for clients in (1, 8):
             figures[f"hnsw_{clients}_clients"] = await measure_search(store, questions, clients)
+            for strategy in _BY_WORDS:
+                figures[f"{strategy}_{clients}_clients"] = await measure_search(
+                    store, questions, clients, strategy=strategy
+                )
+        figures["hybrid_tenant_filter_1_client"] = await measure_search(
+            store, questions[:300], 1, {"tenant": "t7"}, "hybrid"
+        )
         figures["tenant_filter_1_client"] = await measure_search(store, questions[:300], 1, {"tenant": "t7"})
         figures["reingest_rows_per_s_with_index"] = await _ingest(store, documents[: 2 * DOCUMENTS_PER_BATCH])
     finally:

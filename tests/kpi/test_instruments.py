@@ -15,12 +15,13 @@ from sibyl_runtime.kpi import KnownLabels, MeteredEngine, MeteredLanguageModel, 
 from sibyl_runtime.kpi.engine import step_seconds
 from sibyl_runtime.pipeline.context import Deadline, Services, StageTiming, StepContext
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest
-from sibyl_runtime.store.records import Hit, IdRange, StoreCounts, VectorStore
+from sibyl_runtime.store.records import Hit, IdRange, Ranking, StoreCounts, VectorStore
 from sibyl_runtime.workspace import load_document, parse_workspace
 
 REQUEST = GenerationRequest(question="q", passages=(), prompt="p")
 ANSWER = Generation("a", "gpt-4-0613", 100, 20, "stop", cost_usd=Decimal("0.002"))
 HIT = Hit(1, "d", "t", "", "c", 0.5, {})
+RANKING = Ranking("hybrid", "words")
 
 
 class Model:
@@ -142,7 +143,7 @@ async def test_every_operation_of_the_store_is_passed_on_and_counted(metrics: Ru
     inner = Store()
     store = MeteredVectorStore(cast("VectorStore", inner), metrics)
     vector = np.zeros(3, dtype=np.float32)
-    assert await store.search(vector, top_k=4, threshold=0.1, filters={"a": 1}, timeout=2.0) == [HIT]
+    assert await store.search(vector, top_k=4, ranking=RANKING, threshold=0.1, filters={"a": 1}, timeout=2.0) == [HIT]
     assert await store.replace([]) == 7
     assert await store.remove_missing("s", ["d"], IdRange("c")) == 3
     assert await store.fingerprints(["d"]) == {"d": {"s": "f"}}
@@ -153,7 +154,7 @@ async def test_every_operation_of_the_store_is_passed_on_and_counted(metrics: Ru
         await store.check()
     await store.close()
     assert inner.asked == [
-        ("search", {"top_k": 4, "threshold": 0.1, "filters": {"a": 1}, "timeout": 2.0}),
+        ("search", {"top_k": 4, "ranking": RANKING, "threshold": 0.1, "filters": {"a": 1}, "timeout": 2.0}),
         ("replace", []),
         ("remove_missing", ("s", ["d"], IdRange("c"))),
         ("fingerprints", ["d"]),

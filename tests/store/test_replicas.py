@@ -14,6 +14,7 @@ import pytest
 
 from sibyl_runtime.errors import DatabaseUnavailable, StartupError
 from sibyl_runtime.store.pgvector import PgVectorStore, open_store
+from sibyl_runtime.store.records import Ranking
 from sibyl_runtime.workspace import ReplicaProvider, VectorStoreProvider
 from tests.store.samples import DIMENSION, TAG, axis, document, eventually, provider
 from tests.support.builtin_database import Server, ask, servers
@@ -97,6 +98,19 @@ async def test_searches_go_to_the_replicas_in_turn_once_they_have_the_newest_ver
     after = store.stats()
     assert after["searches_replica"] - before["searches_replica"] == 4
     assert after["searches_primary"] == before["searches_primary"]
+
+
+async def test_replicas_search_by_words_too(store: PgVectorStore) -> None:
+    await store.replace([document("w", [axis(7)], text="An unmistakable rudder."), document("v", [axis(0)])])
+    await on_replicas(store)
+    before = store.stats()
+    for ranking in (Ranking("keyword", "rudders"), Ranking("hybrid", "rudders")):
+        (hit,) = await store.search(axis(0), top_k=1, ranking=ranking, timeout=10)
+        assert hit.document_id == "w"
+    after = store.stats()
+    assert after["searches_replica"] - before["searches_replica"] == 2
+    assert after["searches_primary"] == before["searches_primary"]
+    await store.remove_missing("source-a", [])
 
 
 async def test_whoever_has_stored_something_finds_it_while_no_replica_has_received_it(

@@ -13,8 +13,8 @@ from sibyl_runtime.store.routing import (
     choose_route,
     hits,
     override_for,
-    statement,
 )
+from sibyl_runtime.store.statements import Shape, statement
 
 AUTO = SearchSettings("auto", 40, None)
 COLLECTION = Collection("documents", 8, "model-a", DISTANCE_METRICS["cosine"])
@@ -62,12 +62,12 @@ def test_settings_are_overridden_where_the_connections_own_do_not_do(
 
 
 def test_exact_and_approximate_are_worded_so_that_only_one_can_use_the_index() -> None:
-    exact = statement(COLLECTION, Route.EXACT, 5, filtered=True)
-    approximate = statement(COLLECTION, Route.APPROXIMATE, 5, filtered=True)
-    assert b"(embedding <=> %(vector)b) + 0 AS distance" in exact
-    assert b"WHERE metadata @> %(filter)b " in exact
+    exact = statement(COLLECTION, Route.EXACT, Shape("vector", 5, 5, contains=True))
+    approximate = statement(COLLECTION, Route.APPROXIMATE, Shape("vector", 5, 5, contains=True))
+    assert b"(embedding <=> %(vector)b) + 0 AS place" in exact
+    assert b"WHERE metadata @> %(contains)b " in exact
     assert b"ORDER BY embedding <=> %(vector)b LIMIT 5" in approximate
-    assert b"(metadata @> %(filter)b) IS TRUE" in approximate
+    assert b"(metadata @> %(contains)b) IS TRUE" in approximate
 
 
 @pytest.mark.parametrize(
@@ -81,5 +81,6 @@ def test_a_score_is_higher_the_nearer(metric: str, distance: float, score: float
 
 def test_hits_below_the_threshold_and_without_a_distance_are_dropped() -> None:
     rows = [Row(n, f"d{n}", "", "", "", distance, {}, 0) for n, distance in enumerate([0.1, 0.4, 0.6, np.nan])]
-    assert [hit.chunk_id for hit in hits(rows, COLLECTION, None)] == [0, 1, 2]
-    assert [hit.chunk_id for hit in hits(rows, COLLECTION, 0.6)] == [0, 1]
+    assert [hit.chunk_id for hit in hits(rows, COLLECTION, None, 9)] == [0, 1, 2]
+    assert [hit.chunk_id for hit in hits(rows, COLLECTION, 0.6, 9)] == [0, 1]
+    assert [hit.chunk_id for hit in hits(rows, COLLECTION, None, 2)] == [0, 1]

@@ -31,7 +31,7 @@ async def test_a_new_collection_gets_its_tables_and_its_row(database_dsn: str) -
         database_dsn,
         "SELECT collection, dimension, embedder_tag, distance_metric, schema_version FROM sibyl_collections",
     )
-    assert rows == [("manuals", DIMENSION, TAG, "euclidean", 2)]
+    assert rows == [("manuals", DIMENSION, TAG, "euclidean", 3)]
     assert _sql(
         database_dsn,
         "SELECT format_type(atttypid, atttypmod), attstorage FROM pg_attribute"
@@ -140,7 +140,7 @@ async def test_a_foreign_table_of_our_name_is_left_alone(database_dsn: str) -> N
 async def test_a_newer_schema_is_refused(database_dsn: str) -> None:
     await (await opened(database_dsn)).close()
     _sql(database_dsn, "UPDATE sibyl_collections SET schema_version = 9")
-    with pytest.raises(StartupError, match=r"newer version of sibyl \(schema 9, known here: 2\)"):
+    with pytest.raises(StartupError, match=r"newer version of sibyl \(schema 9, known here: 3\)"):
         await opened(database_dsn)
 
 
@@ -150,7 +150,8 @@ async def test_an_older_schema_is_refused_with_the_ways_out(database_dsn: str) -
     with pytest.raises(StartupError) as refused:
         await opened(database_dsn)
     assert str(refused.value) == (
-        "collection `documents` was written by an earlier version of sibyl (schema 1, needed here: 2): set "
+        "collection `documents` was written by an earlier version of sibyl (schema 1, 2 is the oldest that is taken "
+        "over): set "
         "`providers.vector_store.<name>.collection_name` to a new name and ingest again, or drop the collection: DROP "
         "TABLE documents_chunks, documents_documents;"
     )

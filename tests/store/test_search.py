@@ -12,6 +12,7 @@ from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, InvalidP
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store import connection as connection_module
 from sibyl_runtime.store import search as search_module
+from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.pgvector import PgVectorStore
 from sibyl_runtime.store.routing import Route, Row
 from tests.store.samples import axis, corpus, document, load, opened, unit_vectors
@@ -214,7 +215,7 @@ async def test_no_more_than_a_fixed_number_of_broad_filters_is_remembered(
     monkeypatch.setattr(search_module, "_BROAD_FILTERS", 3)
     for group in range(5):
         await indexed.search(axis(0), top_k=1, filters={"group": group})
-    assert list(indexed._search._broad) == [b'{"group":2}', b'{"group":3}', b'{"group":4}']
+    assert list(indexed._search._broad) == [encode_filters({"group": group}) for group in (2, 3, 4)]
 
 
 async def test_an_approximate_search_that_misses_rows_is_counted_and_repeated_exactly(

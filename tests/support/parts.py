@@ -20,7 +20,17 @@ from sibyl_runtime.providers.embedding import LocalEmbedder, open_embedder
 from sibyl_runtime.providers.llm import open_language_model
 from sibyl_runtime.providers.protocols import Embedder, Generation, GenerationRequest, LanguageModel, Token, Vectors
 from sibyl_runtime.store.pgvector import PgVectorStore, open_store
-from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, Hit, IdRange, StoreCounts, VectorStore
+from sibyl_runtime.store.records import (
+    EVERY_ID,
+    NEAREST,
+    EmbeddedDocument,
+    Filters,
+    Hit,
+    IdRange,
+    Ranking,
+    StoreCounts,
+    VectorStore,
+)
 from sibyl_runtime.workspace import EmbeddingProvider, VectorStoreProvider, Workspace, parse_workspace
 
 Hook = Callable[[], Awaitable[None]]
@@ -107,13 +117,18 @@ class WatchedStore:
         vector: Vectors,
         *,
         top_k: int,
+        ranking: Ranking = NEAREST,
         threshold: float | None = None,
-        filters: Mapping[str, Any] | None = None,
+        filters: Filters | None = None,
         timeout: float | None = None,
     ) -> list[Hit]:
         await self.before()
-        self.searches.append({"top_k": top_k, "threshold": threshold, "filters": filters, "timeout": timeout})
-        return await self.inner.search(vector, top_k=top_k, threshold=threshold, filters=filters, timeout=timeout)
+        self.searches.append(
+            {"top_k": top_k, "ranking": ranking, "threshold": threshold, "filters": filters, "timeout": timeout}
+        )
+        return await self.inner.search(
+            vector, top_k=top_k, ranking=ranking, threshold=threshold, filters=filters, timeout=timeout
+        )
 
     async def ensure_index(self) -> None:
         await self.before()

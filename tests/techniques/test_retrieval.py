@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from sibyl_runtime.errors import InvalidParameters, StepFailed
+from sibyl_runtime.store.records import Ranking
 from sibyl_runtime.techniques.retrieval import Retrieval, merged
 from sibyl_runtime.workspace import RetrievalConfig
+from sibyl_runtime.workspace.filters import Condition, Operator
 from tests.pipeline.contexts import step_context
 from tests.support.parts import Parts
 
@@ -30,17 +32,85 @@ async def stocked(parts: Parts, tmp_path: Path) -> Parts:
     return parts
 
 
-async def test_the_nearest_chunks_come_best_first_with_their_scores(stocked: Parts) -> None:
+async def test_the_chunks_come_best_first_with_their_scores(stocked: Parts) -> None:
     result = await stocked.run("search", query="How many database connections are there?")
     retrieval = result.results["retrieval"]
     scores = [hit.score for hit in retrieval["chunks"]]
     assert retrieval["chunks"][0].document_id == "pool"
-    assert scores == sorted(scores, reverse=True)
     assert retrieval["count"] == 3
-    assert retrieval["top_score"] == scores[0]
+    assert retrieval["top_score"] == max(scores)
     assert retrieval["avg_score"] == pytest.approx(sum(scores) / 3)
     assert [timing.stage for timing in result.stages] == ["embed", "retrieve", "generate"]
     assert all(timing.seconds > 0 for timing in result.stages)
+
+
+def _strategy(name: str, **settings: Any) -> dict[str, Any]:
+    return {"shops": {"rag": {"techniques": {"retrieval": {"subtechnique": name, **settings}}}}}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "found"),
+    [
+        ("hybrid", ["pool", "cache", "index"]),
+        ("vector", ["pool", "cache", "index"]),
+        ("keyword", ["pool"]),
+        ("mmr", ["pool", "cache", "index"]),
+    ],
+)
+async def test_every_strategy_finds_the_chunk_and_gives_it_its_cosine_similarity(
+    stocked: Parts, strategy: str, found: list[str]
+) -> None:
+    query = "connections to the database"
+    stocked.document = _strategy("vector")
+    cosine = {hit.document_id: hit.score for hit in await stocked.search(query)}
+    stocked.document = _strategy(strategy)
+    hits = await stocked.search(query)
+    assert hits[0].document_id == "pool"
+    assert {hit.document_id for hit in hits} == set(found)
+    assert {hit.document_id: hit.score for hit in hits} == pytest.approx({name: cosine[name] for name in found})
+
+
+async def test_hybrid_is_the_default_and_finds_by_words_what_vectors_put_last(stocked: Parts) -> None:
+    assert RetrievalConfig().subtechnique == "hybrid"
+    query = "zwxq answers"
+    stocked.document = _strategy("keyword")
+    assert [hit.document_id for hit in await stocked.search(query)] == ["cache"]
+    stocked.document = {}
+    assert (await stocked.search(query, top_k=1))[0].document_id == "cache"
+    assert stocked.store.searches[-1]["ranking"] == Ranking("hybrid", query)
+
+
+@pytest.mark.parametrize("strategy", ["hybrid", "keyword", "mmr"])
+async def test_the_threshold_is_a_cosine_similarity_for_every_strategy(stocked: Parts, strategy: str) -> None:
+    query = "connections to the database"
+    stocked.document = _strategy(strategy)
+    score = (await stocked.search(query))[0].score
+    stocked.document = _strategy(strategy, similarity_threshold=score - 0.001)
+    assert [hit.document_id for hit in await stocked.search(query)] == ["pool"]
+    stocked.document = _strategy(strategy, similarity_threshold=score + 0.001)
+    assert await stocked.search(query) == []
+
+
+async def test_mmr_chooses_among_more_than_it_returns(stocked: Parts) -> None:
+    stocked.document = _strategy("mmr", top_k=2, mmr_lambda=0.3)
+    hits = await stocked.search("databases")
+    assert len(hits) == 2
+    assert stocked.store.searches[-1]["top_k"] == 20
+    assert all(hit.embedding is not None and hit.embedding.shape == (384,) for hit in hits)
+
+
+async def test_fewer_chunks_than_top_k_where_similarity_falls_or_the_budget_ends(stocked: Parts) -> None:
+    query = "Connection pools bound the connections to the database."
+    stocked.document = _strategy("vector", adaptive_k=True)
+    assert [hit.document_id for hit in await stocked.search(query)] == ["pool"]
+    stocked.document = _strategy("vector", adaptive_k=True, min_k=3)
+    assert len(await stocked.search(query)) == 3
+    stocked.document = _strategy("vector")
+    tokens = [hit.tokens for hit in await stocked.search(query)]
+    stocked.document = _strategy("vector", max_context_tokens=tokens[0] + tokens[1])
+    assert len(await stocked.search(query)) == 2
+    stocked.document = _strategy("vector", max_context_tokens=1)
+    assert len(await stocked.search(query)) == 1
 
 
 async def test_top_k_of_a_call_wins_over_that_of_the_workspace(stocked: Parts) -> None:
@@ -68,6 +138,11 @@ async def test_a_threshold_drops_what_is_not_near_enough(stocked: Parts) -> None
         ({"unknown": "x"}, set()),
         ({"year": "2025"}, set()),
         ({}, {"pool", "cache", "index"}),
+        ({"year": {"gt": 2024}}, {"cache", "index"}),
+        ({"year": {"gte": 2024, "lt": 2025}, "team": "db"}, {"pool"}),
+        ({"team": {"in": ["web", "ops"]}}, {"cache"}),
+        ({"team": {"ne": "db"}, "year": {"exists": True}}, {"cache"}),
+        ({"owner": {"exists": False}}, {"pool", "cache", "index"}),
     ],
 )
 async def test_filters_keep_what_matches_and_an_unknown_one_matches_nothing(
@@ -89,16 +164,23 @@ async def test_a_caller_narrows_the_filters_of_the_workspace_and_never_widens_th
 @pytest.mark.parametrize(
     ("configured", "given", "expected"),
     [
-        ({"a": 1}, None, {"a": 1}),
-        ({"a": 1}, {"b": 2}, {"a": 1, "b": 2}),
-        ({"a": 1}, {"a": 1}, {"a": 1}),
+        ({"a": 1}, None, [("a", "eq", 1)]),
+        ({"a": 1}, {"b": 2}, [("a", "eq", 1), ("b", "eq", 2)]),
+        ({"a": 1}, {"a": 1}, [("a", "eq", 1)]),
+        ({"a": 1}, {"a": {"gte": 0}}, [("a", "eq", 1), ("a", "gte", 0)]),
+        ({"a": {"gte": 5}}, {"a": {"gte": 0}}, [("a", "gte", 5), ("a", "gte", 0)]),
+        ({"a": {"in": [1, 2]}}, {"a": {"in": [2, 3]}}, [("a", "in", (1, 2)), ("a", "in", (2, 3))]),
         ({"a": 1}, {"a": 2}, None),
+        ({"a": 1}, {"a": {"eq": 2}}, None),
         ({"a": 1}, {"a": True}, None),
         ({"a": True}, {"a": 1}, None),
     ],
 )
-def test_filters_are_merged(configured: dict[str, Any], given: object, expected: object) -> None:
-    assert merged(configured, given) == expected
+def test_filters_are_merged(
+    configured: dict[str, Any], given: object, expected: list[tuple[str, Operator, Any]] | None
+) -> None:
+    conditions = None if expected is None else tuple(Condition(*condition) for condition in expected)
+    assert merged(configured, given) == conditions
 
 
 @pytest.mark.parametrize(
@@ -107,9 +189,15 @@ def test_filters_are_merged(configured: dict[str, Any], given: object, expected:
         ("team", "`filters` must be an object of names and values"),
         ({"team": ["db"]}, r"`filters\.team` must be text, a number, true or false"),
         ({"team": None}, r"`filters\.team` must be text, a number, true or false"),
+        (
+            {"year": {"$gte": 1}},
+            r"`filters\.year\.\$gte` is no operator; allowed: eq, ne, gt, gte, lt, lte, in, not_in",
+        ),
+        ({"year": {"gte": True}}, r"`filters\.year\.gte` must be a number or text, which have an order, found true or"),
+        ({"year": {"in": 2020}}, r"`filters\.year\.in` must be a list of values, found a number"),
     ],
 )
-def test_a_filter_that_is_no_plain_value_is_refused(given: object, message: str) -> None:
+def test_a_filter_that_cannot_be_applied_is_refused(given: object, message: str) -> None:
     with pytest.raises(InvalidParameters, match=message):
         merged({}, given)
 

@@ -57,6 +57,7 @@ FULL: dict[str, Any] = {
                 "pool_size": 8,
                 "max_overflow": 2,
                 "pool_timeout": 1.5,
+                "text_search": "german",
                 "pool_recycle": 1800,
                 "pool_pre_ping": True,
                 "index_type": "hnsw",
@@ -99,7 +100,12 @@ FULL: dict[str, Any] = {
                 {
                     "use": "retrieval",
                     "config": {
-                        "subtechnique": "similarity",
+                        "subtechnique": "mmr",
+                        "mmr_lambda": 0.7,
+                        "mmr_candidates": 200,
+                        "adaptive_k": True,
+                        "min_k": 1,
+                        "max_context_tokens": 4000,
                         "top_k": "${top_k}",
                         "filters": {"language": "${language}"},
                         "provider": "main",

@@ -163,7 +163,7 @@ def test_a_default_of_the_pipeline_counts_as_given() -> None:
         (
             {"filters": "${filters}"},
             {"filters": {"a": [1]}},
-            "filters: a must be text, a number, true or false, found a mapping",
+            "filters: a must be text, a number, true or false, or a mapping of operators, found a list",
         ),
         ({"filters": "${filters}"}, {"filters": "a"}, 'filters: must be a mapping, found "a"'),
         (
@@ -196,7 +196,7 @@ def test_an_unknown_technique_has_no_settings() -> None:
 
 
 def test_a_technique_that_is_known_by_name_only_keeps_any_settings() -> None:
-    raw = {"pipelines": {"p": {"steps": [{"use": "rag.search", "config": {"anything": 1}}]}}}
+    raw = {"pipelines": {"p": {"steps": [{"use": "rag.ranking", "config": {"anything": 1}}]}}}
     workspace = parse_workspace(raw, check_available=False)
     merged = step_config(workspace, "p", workspace.pipelines["p"].steps[0], {})
     assert type(merged) is AnyConfig

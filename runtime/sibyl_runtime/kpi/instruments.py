@@ -9,7 +9,17 @@ from typing import Any
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi.metrics import SUCCESS, RuntimeMetrics
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest, LanguageModel, Vectors
-from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, Hit, IdRange, StoreCounts, VectorStore
+from sibyl_runtime.store.records import (
+    EVERY_ID,
+    NEAREST,
+    EmbeddedDocument,
+    Filters,
+    Hit,
+    IdRange,
+    Ranking,
+    StoreCounts,
+    VectorStore,
+)
 
 CANCELLED = "cancelled"
 """A call that was broken off: the deadline passed, or the client left."""
@@ -46,13 +56,16 @@ class MeteredVectorStore:
         vector: Vectors,
         *,
         top_k: int,
+        ranking: Ranking = NEAREST,
         threshold: float | None = None,
-        filters: Mapping[str, Any] | None = None,
+        filters: Filters | None = None,
         timeout: float | None = None,
     ) -> list[Hit]:
         """See VectorStore."""
         self._used("search")
-        return await self._inner.search(vector, top_k=top_k, threshold=threshold, filters=filters, timeout=timeout)
+        return await self._inner.search(
+            vector, top_k=top_k, ranking=ranking, threshold=threshold, filters=filters, timeout=timeout
+        )
 
     async def ensure_index(self) -> None:
         """See VectorStore."""

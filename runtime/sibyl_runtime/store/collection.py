@@ -45,6 +45,8 @@ class Collection:
     dimension: int
     tag: str
     metric: DistanceMetric
+    text_search: str = "english"
+    """The text search configuration of PostgreSQL that reads the chunks and the questions."""
 
     @property
     def documents(self) -> sql.Identifier:
@@ -55,6 +57,16 @@ class Collection:
     def chunks(self) -> sql.Identifier:
         """Table of chunks."""
         return sql.Identifier(f"{self.name}_chunks")
+
+    @property
+    def lexemes(self) -> sql.Identifier:
+        """Table of the chunks' words, as full text search reads them."""
+        return sql.Identifier(f"{self.name}_lexemes")
+
+    @property
+    def frequencies(self) -> sql.Identifier:
+        """Table of words, and of how many chunks hold each."""
+        return sql.Identifier(f"{self.name}_frequencies")
 
     @property
     def index_prefix(self) -> str:

@@ -1,40 +1,79 @@
-"""Metadata filters: flat equality, checked here and handed to PostgreSQL as one jsonb value, never as SQL text."""
+"""Metadata filters in PostgreSQL's terms: equality as one jsonb value, all else as one jsonpath. Never as SQL text.
+
+Equality reads `metadata @> contains`, which the metadata index answers. The other operators read `metadata @@ path`:
+a jsonpath without variables, because that operator takes none; names and values stand in it as JSON, whose strings,
+numbers and truth values are jsonpath literals as they are.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from sibyl_runtime.errors import InvalidParameters
+from sibyl_runtime.store.records import Filters
+from sibyl_runtime.workspace.filters import Condition, FilterInvalid, conditions
+
+_COMPARISONS = {"eq": "==", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
-def encode_filters(filters: Mapping[str, Any] | None) -> bytes | None:
-    """The jsonb document that matching metadata contains (`metadata @> filter`); None when nothing is asked for.
+@dataclass(frozen=True)
+class EncodedFilter:
+    """What matching metadata contains (`contains`, JSON) and meets (`path`, a jsonpath predicate); both must hold."""
 
-    Numbers compare by value (2020 matches 2020.0), text exactly; true is not 1.
-    Raises InvalidParameters naming the key.
+    contains: bytes | None
+    path: str | None
+
+
+def encode_filters(filters: Filters | None) -> EncodedFilter | None:
+    """None when nothing is asked for. A mapping is read as a caller writes it.
+
+    Numbers compare by value (2020 matches 2020.0), text by code points; true is not 1. A field that is not there, or
+    of another kind than the value, meets only `ne`, `not_in` and `exists: false`. Raises InvalidParameters.
     """
     if not filters:
         return None
-    for key, value in filters.items():
-        _check(key, value)
     try:
-        return orjson.dumps(dict(filters), option=orjson.OPT_SORT_KEYS)
+        asked = conditions(filters) if isinstance(filters, Mapping) else filters
+    except FilterInvalid as error:
+        raise refused(error) from error
+    equal: dict[str, Any] = {}
+    rest: list[Condition] = []
+    for condition in asked:
+        if "\x00" in condition.field:
+            raise InvalidParameters(f"`filters` holds a NUL character at key {condition.field!r}")
+        if condition.operator == "eq" and condition.field not in equal:
+            equal[condition.field] = condition.value
+        else:
+            rest.append(condition)
+    try:
+        contains = orjson.dumps(equal, option=orjson.OPT_SORT_KEYS) if equal else None
+        path = " && ".join(f"({_predicate(condition)})" for condition in rest)
     except orjson.JSONEncodeError as error:
         raise InvalidParameters(f"`filters` cannot be compared: {error}") from error
+    return EncodedFilter(contains, f"strict {path}" if path else None)
 
 
-def _check(key: object, value: object) -> None:
-    if not isinstance(key, str):
-        raise InvalidParameters(f"`filters` has the key {key!r}; keys are text")
-    if "\x00" in key or (isinstance(value, str) and "\x00" in value):
-        raise InvalidParameters(f"`filters` holds a NUL character at key {key!r}; stored metadata never does")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise InvalidParameters(f"`filters.{key}` is {value}; use a finite number")
-    if not isinstance(value, str | int | float | bool):
-        raise InvalidParameters(
-            f"`filters.{key}` is a {type(value).__name__}; filters test equality with text, a number, true or false"
-        )
+def refused(error: FilterInvalid) -> InvalidParameters:
+    """The caller's mistake, with the place of it."""
+    place = f"filters.{error.place}"
+    return InvalidParameters(f"`{place}` {error.message}", details={"field": place})
+
+
+def _predicate(condition: Condition) -> str:
+    """For a strict path: a list is not searched for its elements, and a missing field is an error, thus "unknown"."""
+    field = f"$.{_literal(condition.field)}"
+    if condition.operator in _COMPARISONS:
+        return f"{field} {_COMPARISONS[condition.operator]} {_literal(condition.value)}"
+    if condition.operator == "exists":
+        return f"exists({field})" if condition.value else f"(exists({field})) is unknown"
+    values = condition.value if isinstance(condition.value, tuple) else (condition.value,)
+    some = " || ".join(f"{field} == {_literal(value)}" for value in values)
+    return some if condition.operator == "in" else f"!({some}) || ({some}) is unknown"
+
+
+def _literal(value: Any) -> str:
+    return orjson.dumps(value).decode()

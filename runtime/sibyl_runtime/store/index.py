@@ -6,12 +6,11 @@ index. An index that a killed build left invalid is dropped.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import psycopg
@@ -21,6 +20,8 @@ from sibyl_runtime.store.collection import Collection
 from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.ingest import recount
 from sibyl_runtime.store.routing import EXACT_ROWS
+from sibyl_runtime.store.turns import turn
+from sibyl_runtime.store.words import refresh_frequencies
 from sibyl_runtime.workspace import VectorStoreProvider
 
 logger = logging.getLogger(__name__)
@@ -29,7 +30,6 @@ _DEFAULT_OPTIONS = {"hnsw": {"m": 16, "ef_construction": 64}, "ivfflat": {"lists
 _MEMORY_FLOOR = 64 * 1024 * 1024
 # The server's memory is not ours to know. A build that does not fit is slower, not wrong.
 _MEMORY_CEILING = 1024 * 1024 * 1024
-_LOCK_POLL = 0.2
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,10 @@ async def ensure(connection: Connection, collection: Collection, provider: Vecto
 
     Two processes take turns; the second finds the work done.
     """
-    async with _turn(connection, collection):
+    async with turn(connection, f"index {collection.name}"):
         rows = await recount(connection, collection)
         await _refresh_statistics(connection, collection, rows)
+        await refresh_frequencies(connection, collection, rows)
         if not provider.create_index:
             return
         spec = desired_index(provider, collection, rows)
@@ -174,27 +175,6 @@ def _is_in_the_way(index: IndexState, spec: IndexSpec | None, collection: Collec
     return not index.valid or (
         spec is not None and index.name == index_name(spec, collection) and not fits(spec, index)
     )
-
-
-@contextlib.asynccontextmanager
-async def _turn(connection: Connection, collection: Collection) -> AsyncIterator[None]:
-    """A session lock, polled: a statement that waits for it would hold a snapshot, and the build waits for those."""
-    key = zlib.crc32(f"sibyl index {collection.name}".encode())
-    waited = False
-    while True:
-        cursor = await connection.execute("SELECT pg_try_advisory_lock(%s)", [key])
-        if await cursor.fetchone() == (True,):
-            break
-        if not waited:
-            logger.info("another process is building the index of collection %s: waiting", collection.name)
-            waited = True
-        await asyncio.sleep(_LOCK_POLL)
-    try:
-        yield
-    finally:
-        # Closing the connection gives the lock back too, which is what happens when it is broken.
-        with contextlib.suppress(psycopg.Error):
-            await connection.execute("SELECT pg_advisory_unlock(%s)", [key])
 
 
 async def _refresh_statistics(connection: Connection, collection: Collection, rows: int) -> None:

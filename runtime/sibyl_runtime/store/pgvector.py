@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,20 @@ from sibyl_runtime.store.failures import ADVICE, endpoint_of, translated
 from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.index import IndexState
 from sibyl_runtime.store.pool import Database, T, Work, open_database
-from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, Hit, IdRange, StoreCounts
+from sibyl_runtime.store.records import (
+    EVERY_ID,
+    NEAREST,
+    EmbeddedDocument,
+    Filters,
+    Hit,
+    IdRange,
+    Ranking,
+    StoreCounts,
+)
 from sibyl_runtime.store.replicas import ReadReplicas, Replica
 from sibyl_runtime.store.routing import Row, SearchSettings, hits
 from sibyl_runtime.store.search import Query, Search
+from sibyl_runtime.store.statements import SHORTEST_LIST
 from sibyl_runtime.store.supervision import Supervision
 from sibyl_runtime.store.writes import Writes
 from sibyl_runtime.workspace import VectorStoreProvider
@@ -133,17 +143,18 @@ class PgVectorStore:
         vector: Vectors,
         *,
         top_k: int,
+        ranking: Ranking = NEAREST,
         threshold: float | None = None,
-        filters: Mapping[str, Any] | None = None,
+        filters: Filters | None = None,
         timeout: float | None = None,
     ) -> list[Hit]:
-        """The nearest chunks, best first; those with score below `threshold` dropped.
+        """At most `top_k` chunks, best first by `ranking`; none with a score below `threshold`.
 
         `vector` has shape (dimension,). The score is the cosine similarity for `cosine`, 1 / (1 + distance) for
-        `euclidean`, the inner product for `dot_product`. Raises InvalidParameters for a filter that is not flat
-        equality.
+        `euclidean`, the inner product for `dot_product`. Raises InvalidParameters for a filter that cannot be applied.
         """
-        query = Query(self._half(vector), encode_filters(filters), top_k)
+        limit_rows = top_k if threshold is None else _spare(top_k, ranking)
+        query = Query(self._half(vector), ranking, encode_filters(filters), limit_rows)
         limit = self._provider.timeout if timeout is None else min(timeout, self._provider.timeout)
 
         async def work(connection: Connection) -> list[Row]:
@@ -153,7 +164,7 @@ class PgVectorStore:
             rows = await self._database.run(work, stage="search", timeout=limit, repeatable=True)
         else:
             rows = await self._replicas.run(work, stage="search", timeout=limit)
-        return hits(rows, self._collection, threshold)
+        return hits(rows, self._collection, threshold, top_k)
 
     async def ensure_index(self) -> None:
         """After a load: build or rebuild the approximate index where the collection's size and settings ask for it.
@@ -271,6 +282,11 @@ class PgVectorStore:
         return HalfVector(vector)
 
 
+def _spare(top_k: int, ranking: Ranking) -> int:
+    """Rows to fetch when some may fall below a threshold: by another order than that of scores, not the last ones."""
+    return top_k if ranking.strategy == "vector" else max(2 * top_k, SHORTEST_LIST)
+
+
 async def open_store(
     provider: VectorStoreProvider, *, dimension: int, tag: str, embedded_directory: Path | None, wait: float = 0.0
 ) -> PgVectorStore:
@@ -286,7 +302,9 @@ async def open_store(
             f"dimension {dimension}: correct it or remove it"
         )
     _check_replicas(provider)
-    collection = Collection(provider.collection_name, dimension, tag, DISTANCE_METRICS[provider.distance_metric])
+    collection = Collection(
+        provider.collection_name, dimension, tag, DISTANCE_METRICS[provider.distance_metric], provider.text_search
+    )
     if provider.dsn is not None:
         return await _open(provider.dsn, provider, collection, None, wait)
     if embedded_directory is None:

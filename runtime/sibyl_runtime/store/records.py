@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from sibyl_runtime.providers.protocols import Vectors
+from sibyl_runtime.workspace.filters import Condition
+
+Filters = Mapping[str, Any] | Sequence[Condition]
+Strategy = Literal["vector", "keyword", "hybrid"]
 
 
 @dataclass(frozen=True)
@@ -45,7 +49,11 @@ class EmbeddedDocument:
 
 @dataclass(frozen=True)
 class Hit:
-    """A chunk found. `score` is similarity, higher is nearer: cosine similarity for `cosine` (-1 to 1)."""
+    """A chunk found. `score` is similarity, higher is nearer: cosine similarity for `cosine` (-1 to 1).
+
+    It says how near the chunk is, whatever put it in its place: only `vector` sorts by it. `tokens` is the chunk's
+    length; `embedding` is its vector, shape (dimension,), when the ranking asked for it.
+    """
 
     chunk_id: int
     document_id: str
@@ -54,6 +62,23 @@ class Hit:
     content: str
     score: float
     metadata: Mapping[str, Any]
+    tokens: int = 0
+    embedding: Vectors | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """What puts chunks in order. `vector`: nearness. `keyword`: the words that they share with `text`, rare ones first
+    of all, and only chunks that share one. `hybrid`: both orders, fused by reciprocal rank.
+    """
+
+    strategy: Strategy = "vector"
+    text: str = ""
+    embeddings: bool = False
+    """Return the chunks' vectors too."""
+
+
+NEAREST = Ranking()
 
 
 @dataclass(frozen=True)
@@ -97,11 +122,12 @@ class VectorStore(Protocol):
         vector: Vectors,
         *,
         top_k: int,
+        ranking: Ranking = NEAREST,
         threshold: float | None = None,
-        filters: Mapping[str, Any] | None = None,
+        filters: Filters | None = None,
         timeout: float | None = None,
     ) -> list[Hit]:
-        """The nearest chunks, best first; those with score below `threshold` dropped."""
+        """At most `top_k` chunks, best first by `ranking`; none with a score below `threshold`."""
 
     async def ensure_index(self) -> None:
         """After a load: build or rebuild the approximate index where the collection's size and settings ask for it."""

@@ -1,23 +1,12 @@
-"""How a search is asked of PostgreSQL: which of four statements, and what each one looks like.
-
-Exact and approximate search are *differently worded* statements. A cached plan ignores a later
-`SET enable_indexscan`, so wording is the only switch that holds:
-- an approximate search orders by `embedding <=> query`, which a vector index answers;
-- an exact one orders by the same distance plus 0, which no index answers;
-- the filter of an approximate search reads `(metadata @> filter) IS TRUE`, which keeps the planner from sorting half
-  the table through the metadata index; that of an exact search reads `metadata @> filter`, which uses it.
-All choose ids first and read contents for those alone. LIMIT is part of the text: a generic plan with an unknown
-limit assumes a tenth of the table.
-"""
+"""How the nearest chunks are found: exactly, through an index, or exactly among those that a filter leaves."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from functools import lru_cache
 from typing import NamedTuple
 
-from psycopg import sql
+from pgvector import HalfVector
 
 from sibyl_runtime.store.collection import Collection, is_finite
 from sibyl_runtime.store.records import Hit
@@ -65,7 +54,8 @@ class Override:
 
 
 class Row(NamedTuple):
-    """One row of any of the statements. `matches` is counted by SELECTIVE alone."""
+    """One row of any of the statements. `matches` is counted by SELECTIVE alone; `nearest` is how many rows the vector
+    search found, over which `hybrid` fuses."""
 
     chunk_id: int
     document_id: str
@@ -74,7 +64,10 @@ class Row(NamedTuple):
     content: str
     distance: float
     metadata: dict[str, object]
-    matches: int
+    tokens: int = 0
+    matches: int = 0
+    nearest: int = 0
+    embedding: HalfVector | None = None
 
 
 def choose_route(state: CollectionState, settings: SearchSettings, top_k: int, *, filtered: bool, broad: bool) -> Route:
@@ -109,57 +102,24 @@ def override_for(state: CollectionState, settings: SearchSettings, top_k: int) -
     return None
 
 
-@lru_cache(maxsize=512)
-def statement(collection: Collection, route: Route, top_k: int, *, filtered: bool) -> bytes:
-    """SQL with the parameters `vector` and, when `filtered`, `filter`."""
-    nearest = sql.SQL(_NEAREST[route, filtered]).format(
-        chunks=collection.chunks,
-        distance=sql.SQL("embedding {} %(vector)b").format(sql.SQL(collection.metric.operator)),
-        top_k=sql.Literal(top_k),
-        bound=sql.Literal(SELECTIVE_ROWS + 1),
+def hits(rows: list[Row], collection: Collection, threshold: float | None, top_k: int) -> list[Hit]:
+    """Rows as hits, in their order, `top_k` at most.
+
+    `threshold` is applied here: in SQL it would keep the index unread.
+    """
+    found = [_hit(row, collection) for row in rows if is_finite(row.distance)]
+    return [hit for hit in found if threshold is None or hit.score >= threshold][:top_k]
+
+
+def _hit(row: Row, collection: Collection) -> Hit:
+    return Hit(
+        row.chunk_id,
+        row.document_id,
+        row.title,
+        row.heading,
+        row.content,
+        collection.metric.score(row.distance),
+        row.metadata,
+        row.tokens,
+        None if row.embedding is None else row.embedding.to_numpy().astype("float32"),
     )
-    return (
-        sql.SQL(
-            "WITH {nearest} SELECT c.id, c.document_id, d.title, c.heading, c.content, n.distance, c.metadata,"
-            " n.matches FROM nearest n JOIN {chunks} c ON c.id = n.id JOIN {documents} d"
-            " ON d.id = c.document_id AND d.source = c.source"
-            # + 0: the planner takes an index scan for sorted, and relaxed_order is not.
-            " ORDER BY n.distance + 0, n.id"
-        )
-        .format(nearest=nearest, chunks=collection.chunks, documents=collection.documents)
-        .as_bytes()
-    )
-
-
-_EXACT = (
-    "nearest AS MATERIALIZED (SELECT id, ({{distance}}) + 0 AS distance, 0::bigint AS matches"
-    " FROM {{chunks}}{where} ORDER BY distance, id LIMIT {{top_k}})"
-)
-_APPROXIMATE = (
-    "nearest AS MATERIALIZED (SELECT id, {{distance}} AS distance, 0::bigint AS matches"
-    " FROM {{chunks}}{where} ORDER BY {{distance}} LIMIT {{top_k}})"
-)
-_SELECTIVE = (
-    "matched AS MATERIALIZED (SELECT id, {distance} AS distance FROM {chunks}"
-    " WHERE metadata @> %(filter)b LIMIT {bound}),"
-    " nearest AS MATERIALIZED (SELECT id, distance, (SELECT count(*) FROM matched) AS matches"
-    " FROM matched ORDER BY distance, id LIMIT {top_k})"
-)
-_NEAREST = {
-    (Route.EXACT, False): _EXACT.format(where=""),
-    (Route.EXACT, True): _EXACT.format(where=" WHERE metadata @> %(filter)b"),
-    (Route.APPROXIMATE, False): _APPROXIMATE.format(where=""),
-    (Route.APPROXIMATE, True): _APPROXIMATE.format(where=" WHERE (metadata @> %(filter)b) IS TRUE"),
-    (Route.SELECTIVE, True): _SELECTIVE,
-}
-
-
-def hits(rows: list[Row], collection: Collection, threshold: float | None) -> list[Hit]:
-    """Rows as hits, best first. `threshold` is applied here: in SQL it would keep the index unread."""
-    score = collection.metric.score
-    found = [
-        Hit(row.chunk_id, row.document_id, row.title, row.heading, row.content, score(row.distance), row.metadata)
-        for row in rows
-        if is_finite(row.distance)
-    ]
-    return found if threshold is None else [hit for hit in found if hit.score >= threshold]

@@ -16,13 +16,17 @@ import psycopg
 from psycopg import sql
 
 from sibyl_runtime.errors import StartupError
+from sibyl_runtime.store import words
 from sibyl_runtime.store.collection import Collection
 from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.failures import Endpoint, cause
+from sibyl_runtime.store.turns import turn
 
 logger = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
+# Version 3 added the full text, which is made from the chunks of version 2.
+_OLDEST_MIGRATED = 2
 _REGISTRY_NAME = "sibyl_collections"
 REGISTRY = sql.Identifier(_REGISTRY_NAME)
 # 0.8.3 repaired index corruption by vacuum, 0.8.4 its own vacuum error; 0.8.6 the memory of IVFFlat scans.
@@ -57,6 +61,9 @@ async def prepare(
         registered = await _registered(connection, collection)
         if registered is None or not registered.tables_exist:
             registered = await _create(connection, collection)
+        _check_fit(collection, registered)
+        if registered.schema_version < SCHEMA_VERSION or not await words.ready(connection, collection):
+            await _migrate(connection, collection)
     except psycopg.errors.InsufficientPrivilege as error:
         raise StartupError(
             f"{endpoint} may not create the tables of collection `{collection.name}`: {cause(error)}; as an "
@@ -69,7 +76,6 @@ async def prepare(
         ) from error
     except psycopg.Error as error:
         raise StartupError(f"{endpoint} cannot hold collection `{collection.name}`: {cause(error)}") from error
-    _check_fit(collection, registered)
     if registered.metric != collection.metric.name:
         await _change_metric(connection, collection)
 
@@ -158,6 +164,7 @@ async def _create(connection: Connection, collection: Collection) -> Registered:
         await connection.execute(_REGISTRY_TABLE)
         for statement in _collection_tables(collection):
             await connection.execute(statement)
+        await words.create(connection, collection, anew=True)
         # A row without its tables: somebody dropped them to start afresh.
         await connection.execute(
             sql.SQL(
@@ -171,6 +178,48 @@ async def _create(connection: Connection, collection: Collection) -> Registered:
             [collection.name, collection.dimension, collection.tag, collection.metric.name, SCHEMA_VERSION],
         )
     return Registered(collection.dimension, collection.tag, collection.metric.name, SCHEMA_VERSION, True)
+
+
+async def _migrate(connection: Connection, collection: Collection) -> None:
+    """Add the full text to a collection that has none. Processes take turns; the second finds the work done.
+
+    Chunks are read in short transactions and never rewritten: other processes search and load meanwhile. An end
+    halfway leaves the old version in the registry, and the next start goes on from there.
+    """
+    async with turn(connection, f"full text {collection.name}"):
+        registered = await _registered(connection, collection)
+        if registered is None or (
+            registered.schema_version == SCHEMA_VERSION and await words.ready(connection, collection)
+        ):
+            return
+        logger.info("collection %s gets its full text, for keyword and hybrid search", collection.name)
+        async with connection.transaction():
+            await _lock_schema(connection)
+            await words.create(connection, collection, anew=False)
+            # Not at its version until the last row is there, also when it had been.
+            await _set_version(connection, collection, SCHEMA_VERSION - 1)
+        await words.fill(connection, collection)
+        await words.refresh_frequencies(connection, collection, await _chunks(connection, collection))
+        await _set_version(connection, collection, SCHEMA_VERSION)
+
+
+async def _set_version(connection: Connection, collection: Collection, version: int) -> None:
+    """The corpus version moves on too: a read replica without these rows is passed over, and no answer is kept that
+    was found without them."""
+    await connection.execute(
+        sql.SQL("UPDATE {} SET schema_version = %s, corpus_version = corpus_version + 1 WHERE collection = %s").format(
+            REGISTRY
+        ),
+        [version, collection.name],
+    )
+
+
+async def _chunks(connection: Connection, collection: Collection) -> int:
+    cursor = await connection.execute(
+        sql.SQL("SELECT chunks FROM {} WHERE collection = %s").format(REGISTRY), [collection.name]
+    )
+    row = await cursor.fetchone()
+    return int(row[0]) if row is not None else 0
 
 
 _REGISTRY_TABLE = sql.SQL(
@@ -221,10 +270,10 @@ def _check_fit(collection: Collection, registered: Registered) -> None:
             f"collection `{collection.name}` was written by a newer version of sibyl (schema "
             f"{registered.schema_version}, known here: {SCHEMA_VERSION}): run that version"
         )
-    if registered.schema_version < SCHEMA_VERSION:
+    if registered.schema_version < _OLDEST_MIGRATED:
         raise StartupError(
             f"collection `{collection.name}` was written by an earlier version of sibyl (schema "
-            f"{registered.schema_version}, needed here: {SCHEMA_VERSION}): {remedy}"
+            f"{registered.schema_version}, {_OLDEST_MIGRATED} is the oldest that is taken over): {remedy}"
         )
     if registered.dimension != collection.dimension:
         raise StartupError(

@@ -11,10 +11,13 @@ from typing import Any
 from pgvector import HalfVector
 from psycopg import AsyncCursor, sql
 from psycopg.types.json import Jsonb
+from psycopg.types.numeric import Int8
 
 from sibyl_runtime.store.collection import Collection
 from sibyl_runtime.store.connection import Connection
+from sibyl_runtime.store.filters import EncodedFilter
 from sibyl_runtime.store.index import observe, usable
+from sibyl_runtime.store.records import Ranking
 from sibyl_runtime.store.routing import (
     SELECTIVE_ROWS,
     CollectionState,
@@ -24,9 +27,9 @@ from sibyl_runtime.store.routing import (
     SearchSettings,
     choose_route,
     override_for,
-    statement,
 )
 from sibyl_runtime.store.schema import REGISTRY
+from sibyl_runtime.store.statements import SHORTEST_LIST, Shape, statement
 
 # Other processes load and index too; what they changed is known here after this many seconds at the latest.
 _STATE_LIFE = 10.0
@@ -37,11 +40,29 @@ _BROAD_FILTERS = 256
 
 @dataclass(frozen=True)
 class Query:
-    """A question in the store's terms. `filter` is JSON text, None for no filter."""
+    """A question in the store's terms: `limit` rows, best first by `ranking`."""
 
     vector: HalfVector
-    filter: bytes | None
-    top_k: int
+    ranking: Ranking
+    filter: EncodedFilter | None
+    limit: int
+
+    @property
+    def depth(self) -> int:
+        """Rows that each list must have: of one list the limit, of two that get fused more."""
+        return max(SHORTEST_LIST, self.limit) if self.ranking.strategy == "hybrid" else self.limit
+
+    @property
+    def shape(self) -> Shape:
+        """What decides how the statement reads."""
+        return Shape(
+            self.ranking.strategy,
+            self.limit,
+            self.depth,
+            contains=self.filter is not None and self.filter.contains is not None,
+            path=self.filter is not None and self.filter.path is not None,
+            embeddings=self.ranking.embeddings,
+        )
 
 
 class Search:
@@ -55,13 +76,13 @@ class Search:
         self._clock = clock
         self._state: CollectionState | None = None
         self._state_until = 0.0
-        self._broad: OrderedDict[bytes, float] = OrderedDict()
+        self._broad: OrderedDict[EncodedFilter, float] = OrderedDict()
         self._counts: Counter[str] = Counter()
 
     def stats(self) -> dict[str, int]:
         """Searches by what answered them, and `short_results`: approximate answers that missed rows and were repeated
         exactly."""
-        names = ("searches_exact", "searches_approximate", "short_results")
+        names = ("searches_exact", "searches_approximate", "searches_keyword", "short_results")
         return {name: self._counts[name] for name in names}
 
     def forget_state(self) -> None:
@@ -69,8 +90,11 @@ class Search:
         self._state_until = 0.0
 
     async def run(self, connection: Connection, query: Query) -> list[Row]:
-        """The nearest rows, best first; fewer than `top_k` only when no more match."""
+        """The best rows, best first; fewer than the limit only when no more match."""
         state = await self._current_state(connection)
+        if query.ranking.strategy == "keyword":
+            self._counts["searches_keyword"] += 1
+            return await self._execute(connection, query, Route.EXACT, state)
         broad = query.filter is not None and self._is_broad(query.filter)
         route = self._route(state, query, broad=broad)
         rows = await self._execute(connection, query, route, state)
@@ -78,24 +102,24 @@ class Search:
             self._remember_broad(query.filter)
             route = self._route(state, query, broad=True)
             rows = await self._execute(connection, query, route, state)
-        if route is Route.APPROXIMATE and len(rows) < min(query.top_k, state.chunks):
+        if route is Route.APPROXIMATE and _found(rows) < min(query.depth, state.chunks):
             self._counts["short_results"] += 1
             route = Route.EXACT
             rows = await self._execute(connection, query, route, state)
         self._counts["searches_approximate" if route is Route.APPROXIMATE else "searches_exact"] += 1
         return rows
 
-    def _is_broad(self, filter_: bytes) -> bool:
+    def _is_broad(self, filter_: EncodedFilter) -> bool:
         return self._broad.get(filter_, 0.0) > self._clock()
 
-    def _remember_broad(self, filter_: bytes) -> None:
+    def _remember_broad(self, filter_: EncodedFilter) -> None:
         self._broad[filter_] = self._clock() + _BROAD_LIFE
         self._broad.move_to_end(filter_)
         while len(self._broad) > _BROAD_FILTERS:
             self._broad.popitem(last=False)
 
     def _route(self, state: CollectionState, query: Query, *, broad: bool) -> Route:
-        return choose_route(state, self._settings, query.top_k, filtered=query.filter is not None, broad=broad)
+        return choose_route(state, self._settings, query.depth, filtered=query.filter is not None, broad=broad)
 
     async def _current_state(self, connection: Connection) -> CollectionState:
         if self._state is None or self._clock() >= self._state_until:
@@ -120,12 +144,15 @@ class Search:
         return CollectionState(chunks, index.kind, index.parameters.get("lists"))
 
     async def _execute(self, connection: Connection, query: Query, route: Route, state: CollectionState) -> list[Row]:
-        filtered = query.filter is not None
-        text = statement(self._collection, route, query.top_k, filtered=filtered)
+        text = statement(self._collection, route, query.shape)
         parameters: dict[str, object] = {"vector": query.vector}
-        if filtered:
-            parameters["filter"] = Jsonb(query.filter, dumps=bytes)
-        override = override_for(state, self._settings, query.top_k) if route is Route.APPROXIMATE else None
+        if query.ranking.strategy != "vector":
+            parameters |= {"text": query.ranking.text, "chunks": Int8(state.chunks)}
+        if query.filter is not None and query.filter.contains is not None:
+            parameters["contains"] = Jsonb(query.filter.contains, dumps=bytes)
+        if query.filter is not None and query.filter.path is not None:
+            parameters["path"] = query.filter.path
+        override = override_for(state, self._settings, query.depth) if route is Route.APPROXIMATE else None
         if override is None:
             cursor = await connection.execute(text, parameters, prepare=True, binary=True)
         else:
@@ -142,3 +169,8 @@ class Search:
             cursor = await connection.execute(text, parameters, prepare=True, binary=True)
             await connection.execute("COMMIT")
         return cursor
+
+
+def _found(rows: list[Row]) -> int:
+    """How many rows the vector search found, which may be more than there are in the end."""
+    return rows[0].nearest if rows else 0

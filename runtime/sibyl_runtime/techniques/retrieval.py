@@ -1,4 +1,4 @@
-"""`rag.retrieval`: the chunks nearest to the question."""
+"""`rag.retrieval`: the chunks that speak of what the question asks, found by meaning, by words, or by both."""
 
 from __future__ import annotations
 
@@ -7,11 +7,16 @@ from typing import Any
 
 from sibyl_runtime.errors import InvalidParameters
 from sibyl_runtime.pipeline.context import StepContext
-from sibyl_runtime.store.records import Hit
+from sibyl_runtime.providers.protocols import Vectors
+from sibyl_runtime.store.filters import refused
+from sibyl_runtime.store.records import NEAREST, Hit, Ranking
 from sibyl_runtime.techniques.providers import require_default
+from sibyl_runtime.techniques.selection import before_the_gap, diverse, within_budget
 from sibyl_runtime.workspace import RetrievalConfig
+from sibyl_runtime.workspace.filters import Condition, FilterInvalid, conditions
 
-Filters = dict[str, Any]
+_CANDIDATES_PER_CHUNK = 4
+_LEAST_CANDIDATES, _MOST_CANDIDATES = 20, 1_000
 
 
 class Retrieval:
@@ -30,17 +35,51 @@ class Retrieval:
         return {"chunks": hits, "count": len(hits), **_scores(hits)}
 
 
-async def _search(context: StepContext, config: RetrievalConfig, query: str, filters: Filters) -> list[Hit]:
+async def _search(
+    context: StepContext, config: RetrievalConfig, query: str, filters: tuple[Condition, ...]
+) -> list[Hit]:
     with context.timed("embed"):
         vector = await context.services.embedder.embed_query(query)
     with context.timed("retrieve"):
-        return await context.services.store.search(
+        hits = await context.services.store.search(
             vector,
-            top_k=config.top_k,
+            top_k=candidates(config),
+            ranking=_ranking(config, query),
             threshold=config.similarity_threshold,
             filters=filters or None,
             timeout=context.deadline.remaining(),
         )
+        return selected(hits, config, vector)
+
+
+def _ranking(config: RetrievalConfig, query: str) -> Ranking:
+    match config.subtechnique:
+        case "hybrid" | "keyword":
+            return Ranking(config.subtechnique, query)
+        case "mmr":
+            return Ranking(embeddings=True)
+        case _:
+            return NEAREST
+
+
+def candidates(config: RetrievalConfig) -> int:
+    """Chunks to find, so that `top_k` of them can be chosen."""
+    if config.subtechnique != "mmr":
+        return config.top_k
+    if config.mmr_candidates is not None:
+        return config.mmr_candidates
+    return min(max(_CANDIDATES_PER_CHUNK * config.top_k, _LEAST_CANDIDATES), _MOST_CANDIDATES)
+
+
+def selected(hits: list[Hit], config: RetrievalConfig, vector: Vectors) -> list[Hit]:
+    """What is passed on of the chunks found, best first. `vector` is the question's, shape (dimension,)."""
+    if config.subtechnique == "mmr":
+        hits = diverse(hits, vector, config.top_k, config.mmr_lambda)
+    if config.adaptive_k:
+        hits = before_the_gap(hits, config.min_k)
+    if config.max_context_tokens is not None:
+        hits = within_budget(hits, config.max_context_tokens)
+    return hits
 
 
 def _scores(hits: Sequence[Hit]) -> dict[str, float | None]:
@@ -69,24 +108,36 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def merged(configured: Mapping[str, Any], given: object) -> Filters | None:
+def merged(configured: Mapping[str, Any], given: object) -> tuple[Condition, ...] | None:
     """Both sets of conditions; None when they contradict each other, so that nothing can match.
 
-    A caller can narrow what the workspace allows, and never widen it. Raises InvalidParameters for a filter that is
-    not a plain value.
+    A caller can narrow what the workspace allows, and never widen it: all conditions of both must hold. Raises
+    InvalidParameters for a filter that cannot be applied.
     """
     if given is None:
-        return dict(configured)
+        return conditions(configured)
     if not isinstance(given, Mapping):
         raise InvalidParameters("`filters` must be an object of names and values", details={"field": "filters"})
-    for name, value in given.items():
-        if not isinstance(name, str) or not isinstance(value, str | int | float | bool):
-            raise InvalidParameters(
-                f"`filters.{name}` must be text, a number, true or false", details={"field": f"filters.{name}"}
-            )
-        if name in configured and not _same(configured[name], value):
-            return None
-    return {**configured, **given}
+    try:
+        both = (*conditions(configured), *conditions(given))
+    except FilterInvalid as error:
+        raise refused(error) from error
+    return None if _contradict(both) else _distinct(both)
+
+
+def _contradict(asked: Sequence[Condition]) -> bool:
+    """Whether a field must equal two values. Other contradictions are found by searching."""
+    equal: dict[str, Any] = {}
+    return any(
+        not _same(equal.setdefault(condition.field, condition.value), condition.value)
+        for condition in asked
+        if condition.operator == "eq"
+    )
+
+
+def _distinct(asked: Sequence[Condition]) -> tuple[Condition, ...]:
+    """Each condition once. By JSON's idea of equality, in which true is not 1."""
+    return tuple({(one.field, one.operator, repr(one.value)): one for one in asked}.values())
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -18,7 +18,7 @@ SEARCH_TOOL = "search_documents"
 
 _QUERY = ToolParameter(type="string", description="The question, in words.", required=True, minLength=1, maxLength=8192)
 _TOP_K = ToolParameter(type="integer", description="How many chunks to find.", minimum=1, maximum=100)
-_FILTERS = ToolParameter(type="object", description="Metadata that chunks must have: name and value.")
+_FILTERS = ToolParameter(type="object", description="Metadata that chunks must have: name and value, or operators.")
 
 _BUILT_IN_PIPELINES: Mapping[str, Pipeline] = {
     SEARCH: Pipeline(

@@ -20,6 +20,12 @@ from sibyl_runtime.workspace.text import CollectionName, Name, Text, refers_to_e
 _EXTRACTIVE_FIELDS = frozenset({"kind", "model", "max_tokens"})
 _HNSW_FIELDS = ("hnsw_m", "hnsw_ef_construction", "hnsw_ef_search")
 _IVFFLAT_FIELDS = ("lists", "probes")
+TextSearch = Literal[
+    "english", "simple", "arabic", "armenian", "basque", "catalan", "danish", "dutch", "finnish", "french", "german",
+    "greek", "hindi", "hungarian", "indonesian", "irish", "italian", "lithuanian", "nepali", "norwegian", "portuguese",
+    "romanian", "russian", "serbian", "spanish", "swedish", "tamil", "turkish", "yiddish",
+]  # fmt: skip
+"""The text search configurations that every PostgreSQL has; `simple` reads words as they are, without stems."""
 ReadStrategy = Literal["round_robin", "random", "least_loaded"]
 
 _REPLICA_FIELDS = ("replicas", "read_strategy")
@@ -137,6 +143,9 @@ class VectorStoreProvider(StrictModel):
     collection_name: CollectionName = Field("documents", description="Prefix of the tables of this collection.")
     distance_metric: Literal["cosine", "euclidean", "dot_product"] = Field("cosine", description="How nearness counts.")
     dimension: int | None = Field(None, ge=1, le=4000, description="Length of the vectors; none: the model's.")
+    text_search: TextSearch = Field(
+        "english", description="Language of keyword and hybrid search; simple: words as they are, in any language."
+    )
     pool_size: int = Field(4, ge=1, le=1000, description="Connections kept open, per runtime process.")
     max_overflow: int = Field(0, ge=0, le=1000, description="Connections above pool_size under load.")
     pool_timeout: float = Field(2.0, gt=0, le=300, description="Longest wait for a connection, in seconds.")

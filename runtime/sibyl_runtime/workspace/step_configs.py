@@ -10,10 +10,10 @@ import re
 import string
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
+from sibyl_runtime.workspace.filters import FilterInvalid, conditions
 from sibyl_runtime.workspace.text import Name, Text
 
 MIB = 1024 * 1024
@@ -35,15 +35,6 @@ def _one_spelling(aliases: dict[str, str]) -> BeforeValidator:
         return aliases.get(written, written)
 
     return BeforeValidator(spell)
-
-
-def _flat(filters: dict[str, Any]) -> dict[str, Any]:
-    for name, value in filters.items():
-        if not isinstance(value, str | int | float | bool):
-            raise PydanticCustomError(
-                "text_rule", "{name} must be text, a number, true or false", {"name": name, "allowed": "flat"}
-            )
-    return filters
 
 
 def is_template(text: str) -> bool:
@@ -123,21 +114,62 @@ class StoreVectorsConfig(StepConfig):
     provider: Name | None = Field(None, description="Which of providers.vector_store; none: the default.")
 
 
-_RETRIEVALS = {"semantic_search": "similarity"}
+_RETRIEVALS = {
+    "similarity": "vector", "semantic_search": "vector", "vector_search": "vector", "keyword_search": "keyword",
+    "bm25": "keyword", "hybrid_search": "hybrid", "rrf": "hybrid",
+}  # fmt: skip
+_RETRIEVAL_KINDS = Literal["hybrid", "vector", "keyword", "mmr", "diversity", "contextual", "multi_vector"]
 
 
 class RetrievalConfig(StepConfig):
     """Settings of `rag.retrieval`."""
 
-    subtechnique: Annotated[Literal["similarity", "mmr", "diversity", "contextual"], _one_spelling(_RETRIEVALS)] = (
-        choice("similarity", "How chunks are chosen.", planned_values=("mmr", "diversity", "contextual"))
+    subtechnique: Annotated[_RETRIEVAL_KINDS, _one_spelling(_RETRIEVALS)] = choice(
+        "hybrid",
+        "How chunks are chosen: by meaning (vector), by words (keyword), by both, or near ones that differ (mmr).",
+        planned_values=("diversity", "contextual", "multi_vector"),
     )
     top_k: int = Field(5, ge=1, le=1000, description="Chunks to return.")
-    similarity_threshold: float | None = Field(None, ge=-1, le=1, description="Drop chunks below this similarity.")
-    filters: Annotated[dict[str, Any], AfterValidator(_flat)] = Field(
-        {}, description="Metadata that chunks must have: name and value, compared for equality."
+    similarity_threshold: float | None = Field(
+        None, ge=-1, le=1, description="Drop chunks below this similarity of vectors, whatever chose them."
+    )
+    filters: dict[str, Any] = Field(
+        {},
+        description="Metadata that chunks must have: a value, or eq, ne, gt, gte, lt, lte, in, not_in, exists.",
+    )
+    mmr_lambda: float = Field(
+        0.5, ge=0, le=1, description="Of mmr: 1 looks at nearness alone, 0 at difference from chunks already chosen."
+    )
+    mmr_candidates: int | None = Field(
+        None, ge=1, le=1000, description="Of mmr: chunks to choose from; none: 4 x top_k, 20 to 1000."
+    )
+    adaptive_k: bool = Field(False, description="Return fewer than top_k: end where similarity falls most.")
+    min_k: int = Field(1, ge=1, le=1000, description="Fewest chunks that adaptive_k leaves.")
+    max_context_tokens: int | None = Field(
+        None, ge=1, le=1_000_000, description="Most tokens of all chunks returned; the best chunk always is."
     )
     provider: Name | None = Field(None, description="Which of providers.vector_store; none: the default.")
+
+    @model_validator(mode="after")
+    def _filters_can_be_applied(self) -> Self:
+        try:
+            conditions(self.filters)
+        except FilterInvalid as error:
+            fail_field("filters", f"{error.place} {error.message}")
+        return self
+
+    @model_validator(mode="after")
+    def _settings_have_effect(self) -> Self:
+        for name in ("mmr_lambda", "mmr_candidates"):
+            if name in self.model_fields_set and self.subtechnique != "mmr":
+                fail_field(name, f"has no effect with subtechnique {self.subtechnique}; remove it, or set mmr")
+        if self.mmr_candidates is not None and self.mmr_candidates < self.top_k:
+            fail_field("mmr_candidates", f"must be at least top_k ({self.top_k}), found {self.mmr_candidates}")
+        if "min_k" in self.model_fields_set and not self.adaptive_k:
+            fail_field("min_k", "has no effect without adaptive_k; remove it, or set adaptive_k: true")
+        if self.min_k > self.top_k:
+            fail_field("min_k", f"must not be above top_k ({self.top_k}), found {self.min_k}")
+        return self
 
 
 _GENERATIONS = {"basic_generation": "standard"}

@@ -66,7 +66,13 @@ _AVAILABLE = (
         ("data.storer",),
         needs="rag.embedding",
     ),
-    TechniqueSpec("rag.retrieval", RetrievalConfig, True, frozenset({"chunks", "count", "avg_score", "top_score"})),
+    TechniqueSpec(
+        "rag.retrieval",
+        RetrievalConfig,
+        True,
+        frozenset({"chunks", "count", "avg_score", "top_score"}),
+        ("rag.search",),
+    ),
     TechniqueSpec(
         "ai_generation.generation",
         GenerationConfig,
@@ -82,7 +88,7 @@ _TYPED = (
 )
 
 _BY_NAME_ONLY: Mapping[str, tuple[str, ...]] = {
-    "rag": ("search", "query_processing", "augmentation", "ranking", "validation"),
+    "rag": ("query_processing", "augmentation", "ranking", "validation"),
     "ai_generation": ("consensus", "validation", "formatting", "voting"),
     "infrastructure": (
         "caching", "security", "evaluation", "checkpointing", "learning", "workflow_optimization", "rate_limiting",
