@@ -76,7 +76,7 @@ def _pods(team: Team) -> set[tuple[str, str]]:
 
 
 def previous_chart(directory: Path) -> tuple[Path, str]:
-    """The chart as it was before it last changed."""
+    """The chart as it was before it last changed; the present one where git has no history, as in a shallow clone."""
     path = CHART.relative_to(ROOT)
     for commit in _git("log", "--format=%h", "-20", "--", str(path)).decode().split():
         archive = _git("archive", "--format=tar", commit, str(path))
@@ -84,7 +84,7 @@ def previous_chart(directory: Path) -> tuple[Path, str]:
             tar.extractall(directory / commit, filter="data")
         if _contents(directory / commit / path) != _contents(CHART):
             return directory / commit / path, f"the chart of {commit}"
-    raise LookupError("git knows no other chart than the present one: a clone with its history is needed")
+    return CHART, "the present chart: this clone has no history"
 
 
 def _contents(chart: Path) -> dict[str, bytes]:
