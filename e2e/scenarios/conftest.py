@@ -9,10 +9,9 @@ import pytest
 
 from e2e.images.build import Built, ensure_images
 from e2e.node.node import Node, running_node
-from e2e.scenarios.load import GUIDE
+from e2e.scenarios.beside import missing
 from e2e.scenarios.release import Release
 from e2e.scenarios.team import Team
-from e2e.scenarios.test_deletion import SERVICE_MONITORS
 from e2e.scenarios.timing import Timings
 
 _TIMINGS = Timings()
@@ -26,9 +25,8 @@ def timings() -> Timings:
 
 def pytest_sessionstart() -> None:
     """What the scenarios need from beside the repository is asked for first, not met half-way."""
-    for needed, why in ((GUIDE, "its load script"), (SERVICE_MONITORS, "the CRD of a kind that may vanish")):
-        if not needed.is_file():
-            pytest.exit(f"{needed} is missing: the scenarios read {why} from it", returncode=2)
+    for path in missing():
+        pytest.exit(f"{path} is missing, which the scenarios read", returncode=2)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -16,9 +16,7 @@ from typing import Any
 
 import httpx
 
-from e2e.programs import ROOT
-
-GUIDE = ROOT.parent / "shared" / "guide" / "000_952204980b706613.txt"
+from e2e.scenarios.beside import GUIDE
 
 
 @dataclass

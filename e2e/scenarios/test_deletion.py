@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 
 from e2e.node.node import Node
-from e2e.programs import ROOT
+from e2e.scenarios.beside import SERVICE_MONITORS
 from e2e.scenarios.release import Release
 from e2e.scenarios.team import Team, sample, wait_for
 from e2e.scenarios.timing import Timings
 
 KINDS = "serviceaccount,configmap,secret,deployment,statefulset,service,hpa,pdb,networkpolicy,pod"
-SERVICE_MONITORS = ROOT.parent / "shared" / "schemas" / "monitoring.coreos.com_servicemonitors.yaml"
 
 
 @pytest.mark.parametrize("policy", ["Retain", "Delete"])
@@ -48,6 +47,5 @@ def test_optional_kinds_that_vanish_hold_nothing_up(team: Team, node: Node, rele
 
 
 def _install_service_monitors(node: Node) -> None:
-    assert SERVICE_MONITORS.exists(), f"{SERVICE_MONITORS} is missing: the published CustomResourceDefinition"
     node.kubectl("apply", "--server-side", "-f", str(SERVICE_MONITORS))
     node.kubectl("wait", "--for=condition=Established", "crd/servicemonitors.monitoring.coreos.com", "--timeout=60s")

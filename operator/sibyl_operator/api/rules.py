@@ -195,42 +195,25 @@ DELETES_ONLY_BUILTIN: Final = Rule(
 )
 
 
-def _enough_for_redis(cache: Any) -> str | None:
-    if cache.memory is None or amount(cache.memory) >= amount(LEAST_MEMORY):
-        return None
-    return f"cache.memory {cache.memory} is too little for Redis itself; give it {LEAST_MEMORY} or more"
+def _at_least(part: str, field: str, least: str, *, purpose: str) -> Rule:
+    """The quantity `part.field`, where it is given, is enough for its purpose."""
+    name, step = f"{part}.{field}", f"is too little for {purpose}; give it {least} or more"
+
+    def check(model: Any) -> str | None:
+        found = getattr(model, field)
+        return None if found is None or amount(found) >= amount(least) else f"{name} {found} {step}"
+
+    return Rule(
+        cel=f"!has(self.{field}) || quantity(string(self.{field})).compareTo(quantity('{least}')) >= 0",
+        message=f"{name} {step}",
+        message_expression=f"'{name} ' + string(self.{field}) + ' {step}'",
+        field=field,
+        check=check,
+    )
 
 
-ENOUGH_FOR_REDIS: Final = Rule(
-    cel=f"!has(self.memory) || quantity(string(self.memory)).compareTo(quantity('{LEAST_MEMORY}')) >= 0",
-    message=f"cache.memory is too little for Redis itself; give it {LEAST_MEMORY} or more",
-    message_expression=(
-        f"'cache.memory ' + string(self.memory) + ' is too little for Redis itself; give it {LEAST_MEMORY} or more'"
-    ),
-    field="memory",
-    check=_enough_for_redis,
-)
-
-
-LEAST_STORAGE: Final = "64Mi"
-
-
-def _enough_for_data(storage: Any) -> str | None:
-    if amount(storage.size) >= amount(LEAST_STORAGE):
-        return None
-    return f"database.storage.size {storage.size} is too little for an empty database; give it {LEAST_STORAGE} or more"
-
-
-ENOUGH_FOR_DATA: Final = Rule(
-    cel=f"!has(self.size) || quantity(string(self.size)).compareTo(quantity('{LEAST_STORAGE}')) >= 0",
-    message=f"database.storage.size is too little for an empty database; give it {LEAST_STORAGE} or more",
-    message_expression=(
-        "'database.storage.size ' + string(self.size) + ' is too little for an empty database; give it "
-        f"{LEAST_STORAGE} or more'"
-    ),
-    field="size",
-    check=_enough_for_data,
-)
+ENOUGH_FOR_REDIS: Final = _at_least("cache", "memory", LEAST_MEMORY, purpose="Redis itself")
+ENOUGH_FOR_DATA: Final = _at_least("database.storage", "size", "64Mi", purpose="an empty database")
 
 
 def external_given(part: str) -> Rule:

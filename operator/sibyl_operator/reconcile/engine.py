@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -97,14 +96,14 @@ class Reconciler:
         sources = await read_sources(self._api, resource)
         await self._children.read(key)
         written = Written(sources.conflicts, sources.errors)
-        manifests = desired(resource, sources.facts)
         unapplied: tuple[str, ...] = ()
         if resource.spec.suspend:
-            unapplied = self._children.unapplied(key, resource.uid, manifests)
+            unapplied = self._children.unapplied(key, resource.uid, desired(resource, sources.facts))
         elif not written:
+            manifests = desired(resource, sources.facts)
             written += await self._children.apply(key, resource.uid, manifests)
             written += await self._children.prune(key, resource.uid, manifests)
-        observed = replace(await self._observe(key, resource, sources, written), unapplied=unapplied)
+        observed = await self._observe(key, resource, sources, written, unapplied)
         found = conditions(observed)
         now = self._clock.now()
         told = status(observed, found, now)
@@ -124,7 +123,9 @@ class Reconciler:
         self._reporter.forget(key)
         return Outcome("gone")
 
-    async def _observe(self, key: Key, resource: WorkspaceResource, sources: Sources, written: Written) -> Observed:
+    async def _observe(
+        self, key: Key, resource: WorkspaceResource, sources: Sources, written: Written, unapplied: tuple[str, ...]
+    ) -> Observed:
         pods = await self._pods(key, resource)
         database, answers = await asyncio.gather(
             self._database(key, sources.dsn), self._observer.pods(*key, pods.get(RUNTIME, ()))
@@ -137,6 +138,7 @@ class Reconciler:
             children={identity: live for identity, live in children.items() if owned_by(live, resource.uid)},
             conflicts=written.conflicts,
             apply_errors=written.errors,
+            unapplied=unapplied,
             database=database,
             pods=answers,
             service_pods={
