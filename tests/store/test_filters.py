@@ -21,14 +21,20 @@ def test_nothing_asked_is_no_filter(filters: Any) -> None:
 
 
 def test_equal_filters_encode_alike_whatever_their_order() -> None:
-    encoded = EncodedFilter(b'{"a":"x","b":1}', None)
+    encoded = EncodedFilter(b'{"a":"x","b":1}', None, ("a", "b"))
     assert encode_filters({"b": 1, "a": "x"}) == encode_filters({"a": "x", "b": {"eq": 1}}) == encoded
 
 
 def test_operators_become_one_path_beside_the_equalities() -> None:
     assert encode_filters({"lang": "en", "year": {"gte": 2020, "lt": 2024}}) == EncodedFilter(
-        b'{"lang":"en"}', 'strict ($."year" >= 2020) && ($."year" < 2024)'
+        b'{"lang":"en"}', 'strict ($."year" >= 2020) && ($."year" < 2024)', ("lang", "year")
     )
+
+
+def test_a_field_may_be_missing_where_the_operator_speaks_of_that() -> None:
+    encoded = encode_filters({"a": {"ne": 1}, "b": {"exists": True}, "c": {"not_in": [1]}, "d": {"ne": 1, "gt": 0}})
+    assert encoded is not None
+    assert encoded.fields == ("d",)
 
 
 @pytest.mark.parametrize(

@@ -18,14 +18,20 @@ from sibyl_runtime.store.records import Filters
 from sibyl_runtime.workspace.filters import Condition, FilterInvalid, conditions
 
 _COMPARISONS = {"eq": "==", "gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
+# Operators that speak of documents without the field, too.
+_MET_WITHOUT = ("ne", "not_in", "exists")
 
 
 @dataclass(frozen=True)
 class EncodedFilter:
-    """What matching metadata contains (`contains`, JSON) and meets (`path`, a jsonpath predicate); both must hold."""
+    """What matching metadata contains (`contains`, JSON) and meets (`path`, a jsonpath predicate); both must hold.
+
+    `fields` are those that a document must have to match.
+    """
 
     contains: bytes | None
     path: str | None
+    fields: tuple[str, ...] = ()
 
 
 def encode_filters(filters: Filters | None) -> EncodedFilter | None:
@@ -54,7 +60,8 @@ def encode_filters(filters: Filters | None) -> EncodedFilter | None:
         path = " && ".join(f"({_predicate(condition)})" for condition in rest)
     except orjson.JSONEncodeError as error:
         raise InvalidParameters(f"`filters` cannot be compared: {error}") from error
-    return EncodedFilter(contains, f"strict {path}" if path else None)
+    fields = tuple(sorted({one.field for one in asked if one.operator not in _MET_WITHOUT}))
+    return EncodedFilter(contains, f"strict {path}" if path else None, fields)
 
 
 def refused(error: FilterInvalid) -> InvalidParameters:

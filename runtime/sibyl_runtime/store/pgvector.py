@@ -17,6 +17,7 @@ from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
 from sibyl_runtime.store.connection import Connection, await_server, connect
 from sibyl_runtime.store.embedded import EmbeddedPostgres
 from sibyl_runtime.store.failures import ADVICE, endpoint_of, translated
+from sibyl_runtime.store.fields import refuse_unknown
 from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.index import IndexState
 from sibyl_runtime.store.pool import Database, T, Work, open_database
@@ -151,14 +152,18 @@ class PgVectorStore:
         """At most `top_k` chunks, best first by `ranking`; none with a score below `threshold`.
 
         `vector` has shape (dimension,). The score is the cosine similarity for `cosine`, 1 / (1 + distance) for
-        `euclidean`, the inner product for `dot_product`. Raises InvalidParameters for a filter that cannot be applied.
+        `euclidean`, the inner product for `dot_product`. Raises InvalidParameters for a filter that cannot be
+        applied, or that names a field which no document has.
         """
         limit_rows = top_k if threshold is None else _spare(top_k, ranking)
         query = Query(self._half(vector), ranking, encode_filters(filters), limit_rows)
         limit = self._provider.timeout if timeout is None else min(timeout, self._provider.timeout)
 
         async def work(connection: Connection) -> list[Row]:
-            return await self._search.run(connection, query)
+            rows = await self._search.run(connection, query)
+            if not rows and query.filter is not None:
+                await refuse_unknown(connection, self._collection, query.filter.fields)
+            return rows
 
         if self._replicas is None:
             rows = await self._database.run(work, stage="search", timeout=limit, repeatable=True)
