@@ -144,9 +144,7 @@ async def test_a_threshold_drops_what_is_not_near_enough(stocked: Parts) -> None
         ({"owner": {"exists": False}}, {"pool", "cache", "index"}),
     ],
 )
-async def test_filters_keep_what_matches(
-    stocked: Parts, filters: dict[str, Any], found: set[str]
-) -> None:
+async def test_filters_keep_what_matches(stocked: Parts, filters: dict[str, Any], found: set[str]) -> None:
     assert {hit.document_id for hit in await stocked.search("anything", filters=filters)} == found
 
 
