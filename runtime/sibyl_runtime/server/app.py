@@ -26,6 +26,7 @@ from sibyl_runtime.server.configuration import Configuration, IndexReader
 from sibyl_runtime.server.documents import PATHS, add_document_routes
 from sibyl_runtime.server.health import Health, Lifecycle
 from sibyl_runtime.server.kpis import Kpis
+from sibyl_runtime.server.page import page_routes
 from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on_unexpected, on_validation_error
 from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.telemetry import Telemetry
@@ -85,7 +86,7 @@ def _api(runtime: ServedRuntime, metrics: RuntimeMetrics, health: Health, shared
     add_tool_routes(app, runtime, metrics)
     if runtime.workspace.mcp.ingestion:
         add_document_routes(app, runtime)
-    app.router.routes.extend(shared)
+    app.router.routes.extend([*page_routes(runtime.workspace), *shared])
     _describe(app, runtime)
     authentication = runtime.workspace.mcp.authentication
     if authentication is not None:

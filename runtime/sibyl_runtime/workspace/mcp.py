@@ -87,6 +87,7 @@ class Mcp(StrictModel):
     max_request_size: int = Field(10 * MIB, ge=1024, le=1024 * MIB, description="Largest request body, in bytes.")
     max_concurrent_requests: int = Field(64, ge=1, le=10_000, description="Requests worked on at once, per process.")
     ingestion: bool = Field(True, description="Let clients store and remove documents, under /documents.")
+    page: bool = Field(True, description="Offer a page at / on which a person can ask the workspace.")
     compression: Compression | None = planned("Compression of responses.")
     cdn: Cdn | None = planned("A content delivery network.")
     cors: dict[str, Any] | None = planned("Browsers of other origins.")
