@@ -93,8 +93,8 @@ REFUSED: list[tuple[str, str | None, str]] = [
     ("another issuer", signed({**CLAIMS, "iss": "https://other"}), "The token is from another issuer."),
     ("no subject", signed(without("sub")), "The token lacks the claim `sub`."),
     ("too long", signed({**CLAIMS, "x": "y" * 13_000}), "The token is longer than 16,384 characters."),
-    ("a list as time", signed({**CLAIMS, "exp": [FAR]}), "The claims of the token cannot be read."),
-    ("endless", signed({**CLAIMS, "exp": float("inf")}), "The claims of the token cannot be read."),
+    ("a list as time", signed({**CLAIMS, "exp": [FAR]}), "The token cannot be verified."),
+    ("endless", signed({**CLAIMS, "exp": float("inf")}), "The token cannot be verified."),
 ]
 
 

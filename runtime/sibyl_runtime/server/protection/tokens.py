@@ -83,11 +83,8 @@ class Tokens:
                 leeway=settings.leeway,
                 options=options,
             )
-        except jwt.InvalidTokenError as error:
+        except jwt.PyJWTError as error:
             raise Unauthorized(_refusal(error)) from None
-        except (ValueError, TypeError, OverflowError):
-            # Claims of absurd types and sizes, such as an `exp` of 10^400, are no matter of PyJWT's own errors.
-            raise Unauthorized("The claims of the token cannot be read.") from None
 
 
 def tokens(settings: Authentication) -> Tokens:
@@ -123,13 +120,13 @@ def _caller(claims: dict[str, Any]) -> Caller:
     return Caller(f"sub:{digest[:16]}", f"sub:{digest[:16]}")
 
 
-def _refusal(error: jwt.InvalidTokenError) -> str:
+def _refusal(error: jwt.PyJWTError) -> str:
     if isinstance(error, jwt.MissingRequiredClaimError):
         return f"The token lacks the claim `{error.claim}`."
     return _REFUSALS.get(type(error), "The token cannot be verified.")
 
 
-_REFUSALS: dict[type[jwt.InvalidTokenError], str] = {
+_REFUSALS: dict[type[jwt.PyJWTError], str] = {
     jwt.ExpiredSignatureError: "The token has expired.",
     jwt.ImmatureSignatureError: "The token is not valid yet.",
     jwt.InvalidAudienceError: "The token is for another audience.",
