@@ -37,10 +37,24 @@ class InvalidParameters(SibylError):
 
 
 class Unauthorized(SibylError):
-    """No API key, or one that is not known."""
+    """No API key or token, or one that is not accepted."""
 
     status = 401
     code = "unauthorized"
+
+
+class Forbidden(SibylError):
+    """The caller is known, and may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class RateLimited(SibylError):
+    """The caller asks too often: try again after `retry_after` seconds."""
+
+    status = 429
+    code = "rate_limit_exceeded"
 
 
 class NotFound(SibylError):

@@ -6,3 +6,5 @@ from tests.support.openai_server import openai_process as openai_process
 from tests.support.openai_server import openai_server as openai_server
 from tests.support.postgres import database_dsn as database_dsn
 from tests.support.postgres import postgres_server as postgres_server
+from tests.support.redis_server import redis_server as redis_server
+from tests.support.redis_server import redis_url as redis_url

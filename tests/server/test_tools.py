@@ -109,7 +109,7 @@ BODIES: list[tuple[bytes, str | None, int, str, str]] = [
     (b'{"query": "x"}', "application/x-www-form-urlencoded", 415, "unsupported_media_type",
      "The body is application/x-www-form-urlencoded; send it with the header Content-Type: application/json."),
     (b'{"query": "x"}', None, 415, "unsupported_media_type",
-     "The body is no Content-Type; send it with the header Content-Type: application/json."),
+     "The body has no Content-Type; send it with the header Content-Type: application/json."),
 ]  # fmt: skip
 
 

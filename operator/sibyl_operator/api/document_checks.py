@@ -23,6 +23,7 @@ from sibyl_runtime.workspace import (
     environment_references,
     format_path,
     is_address_name,
+    is_key_digest,
     is_secret_name,
     whole_reference,
 )
@@ -111,7 +112,9 @@ def secrets_by_reference(read: ClusterDocument) -> Iterator[Problem]:
 
 
 def _shows_a_secret(text: str) -> bool:
-    """True unless the text is a reference without a default of its own."""
+    """True unless the text is a reference without a default of its own, or the digest of a key."""
+    if is_key_digest(text):
+        return False
     reference = whole_environment_reference(text)
     return reference is None or bool(reference.default)
 
@@ -235,6 +238,28 @@ def pods_can_be_reached(read: ClusterDocument) -> Iterator[Problem]:
         )
 
 
+def one_source_of_shared_rates(read: ClusterDocument) -> Iterator[Problem]:
+    """The pods reach one Redis, that of spec.cache: the network policy lets them go to no other."""
+    limiting = read.document.mcp.rate_limiting
+    if limiting is None or limiting.redis_url is None or _refers_to(limiting.redis_url, REDIS_URL):
+        return
+    yield problem(
+        ("mcp", "rate_limiting", "redis_url"),
+        "names a Redis beside spec.cache; write ${REDIS_URL}, which is that of it",
+    )
+
+
+def keys_are_within_reach(read: ClusterDocument) -> Iterator[Problem]:
+    """A pod mounts no files of the user's: a changed Secret replaces the pods one by one, which rotates keys too."""
+    authentication = read.document.mcp.authentication
+    if authentication is not None and authentication.keys_file is not None:
+        yield problem(
+            ("mcp", "authentication", "keys_file"),
+            "names a file, and pods mount none of yours; put the keys into a Secret, name that in spec.runtime.env, "
+            "and list ${NAME} in mcp.authentication.keys: when the Secret changes, the pods are replaced",
+        )
+
+
 CHECKS: Final[tuple[Check, ...]] = (
     literals_where_typed,
     one_source_of_the_database,
@@ -243,6 +268,8 @@ CHECKS: Final[tuple[Check, ...]] = (
     secrets_by_reference,
     variables_have_sources,
     pods_can_be_reached,
+    one_source_of_shared_rates,
+    keys_are_within_reach,
 )
 
 

@@ -32,6 +32,8 @@ workspace_commands = typer.Typer(help="Look at a workspace document.", no_args_i
 pipeline_commands = typer.Typer(help="List and run the pipelines of a workspace.", no_args_is_help=True)
 app.add_typer(workspace_commands, name="workspace")
 app.add_typer(pipeline_commands, name="pipeline")
+key_commands = typer.Typer(help="Make API keys for mcp.authentication.", no_args_is_help=True)
+app.add_typer(key_commands, name="key")
 
 
 def _version(wanted: bool) -> None:
@@ -67,6 +69,17 @@ def serve(
         ),
     ] = 0.0,
     json: Annotated[bool, typer.Option("--json", help="Log JSON, whatever the workspace says.")] = False,
+    cpus: Annotated[
+        str | None,
+        typer.Option(envvar="SIBYL_CPUS", help="Processors to run on, such as 0-3. [default: all]", show_default=False),
+    ] = None,
+    gc_threshold: Annotated[
+        str | None,
+        typer.Option(
+            envvar="SIBYL_GC_THRESHOLD", show_default=False,
+            help="When Python collects garbage, such as 1000,15,15. [default: Python's own]",
+        ),
+    ] = None,
 ) -> None:  # fmt: skip
     """Serve a workspace over HTTP.
 
@@ -76,7 +89,7 @@ def serve(
 
     options = command.ServeOptions(
         file=file, host=host, port=port, metrics_port=metrics_port, data_directory=data_dir,
-        drain_seconds=drain_seconds, json_logs=json,
+        drain_seconds=drain_seconds, json_logs=json, cpus=cpus, gc_threshold=gc_threshold,
     )  # fmt: skip
     command.serve(options)
 
@@ -223,6 +236,28 @@ def show(path: _AnyFile = None, file: _AnyFileOption = None, json: Json = False)
     from sibyl_runtime.cli import workspace as command
 
     command.show(_one_of(path, file), as_json=json)
+
+
+_KeyName = Annotated[str | None, typer.Option(help="Name of its holder: one word.", show_default=False)]
+
+
+@key_commands.command("new")
+def new_key(name: _KeyName = None, json: Json = False) -> None:
+    """Make a key, and print it with its digest.
+
+    The digest goes into the document or its keys_file, the key to whoever calls. It is kept nowhere.
+    """
+    from sibyl_runtime.cli import key as command
+
+    command.new(name, as_json=json)
+
+
+@key_commands.command("hash")
+def hash_key(name: _KeyName = None, json: Json = False) -> None:
+    """Print the digest of the key on standard input."""
+    from sibyl_runtime.cli import key as command
+
+    command.hash_key(name, as_json=json)
 
 
 def _one_of(path: Path | None, file: Path | None) -> Path:

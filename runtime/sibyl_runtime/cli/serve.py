@@ -16,6 +16,7 @@ from sibyl_runtime.cli import elapsed
 from sibyl_runtime.cli.documents import read_document, settings_for
 from sibyl_runtime.cli.exit_codes import ExitCode
 from sibyl_runtime.cli.run import run_async
+from sibyl_runtime.cli.tuning import Tuning, read_tuning
 from sibyl_runtime.kpi import MeteredEngine, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.runtime import Runtime, Settings
@@ -47,6 +48,8 @@ class ServeOptions:
     data_directory: Path | None
     drain_seconds: float
     json_logs: bool
+    cpus: str | None = None
+    gc_threshold: str | None = None
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,26 @@ class _Opened:
     index: IndexReader | None
 
 
+@dataclass(frozen=True)
+class _Telling:
+    """What is told of the start, and to whom."""
+
+    for_people: bool
+    tuning: Tuning
+
+
 class _StoppedEarly(Exception):
     """The signal came before the runtime was open."""
 
 
 def serve(options: ServeOptions) -> None:
     """Serve until a signal. Ends the process with an ExitCode."""
-    raise SystemExit(run_async(lambda: _serve(options)))
+    tuning = read_tuning(options.cpus, options.gc_threshold)
+    tuning.apply()
+    raise SystemExit(run_async(lambda: _serve(options, tuning)))
 
 
-async def _serve(options: ServeOptions) -> ExitCode:
+async def _serve(options: ServeOptions, tuning: Tuning) -> ExitCode:
     stop = StopSignal()
     stop.install()
     source = read_document(options.file)
@@ -80,7 +93,8 @@ async def _serve(options: ServeOptions) -> ExitCode:
         metrics = metrics_for(workspace)
         opened = await _unless_stopped(stop, _open(source, settings, metrics))
         try:
-            await _run(opened, metrics, listeners, stop, drain_seconds=options.drain_seconds, for_people=form == "text")
+            telling = _Telling(for_people=form == "text", tuning=tuning)
+            await _run(opened, metrics, listeners, stop, drain_seconds=options.drain_seconds, telling=telling)
         finally:
             await opened.runtime.close()
     except _StoppedEarly:
@@ -97,13 +111,13 @@ async def _run(
     stop: StopSignal,
     *,
     drain_seconds: float,
-    for_people: bool,
+    telling: _Telling,
 ) -> None:
     lifecycle = Lifecycle()
 
     def ready(connections: Callable[[], int]) -> None:
         metrics.families.reading("sibyl_mcp_active_connections", "Open client connections.", connections)
-        _announce(opened.parts, listeners, for_people=for_people)
+        _announce(opened.parts, listeners, telling)
 
     timeout = min(SHUTDOWN_SECONDS, opened.runtime.workspace.mcp.timeout + 1.0)
     await serve_applications(
@@ -179,13 +193,14 @@ async def _unless_stopped(stop: StopSignal, opening: Awaitable[Value]) -> Value:
     raise _StoppedEarly
 
 
-def _announce(parts: Sequence[str], listeners: Listeners, *, for_people: bool) -> None:
+def _announce(parts: Sequence[str], listeners: Listeners, telling: _Telling) -> None:
     """What runs and where: a log line, and two lines on stdout where the log is for people too."""
     api = url_of(listeners.api)
     watch = url_of(listeners.watch) if listeners.watch is not None else None
     seconds = round(elapsed(), 2)
-    logger.info("ready", extra={"fields": {"seconds": seconds, "parts": parts, "api": api, "metrics": watch}})
-    if for_people:
+    fields = {"seconds": seconds, "parts": parts, "api": api, "metrics": watch, **telling.tuning.told()}
+    logger.info("ready", extra={"fields": fields})
+    if telling.for_people:
         print(f"● ready in {seconds:.1f} s   {' · '.join(parts)}")
         print(f"  tools {api}/mcp/tools" + (f"   metrics {watch}/metrics" if watch else "") + "   Ctrl-C stops")
         sys.stdout.flush()

@@ -2,7 +2,7 @@
 
 One registry per application, and every series of a known tool, pipeline, model or cache created at start: a count of
 nothing is then a zero that a rate can be taken of, not a gap. A documented metric that this version cannot fill
-truthfully (rate limiting, bytes of a cache) is not exported.
+truthfully (bytes of a cache) is not exported.
 """
 
 from __future__ import annotations
@@ -216,8 +216,15 @@ class RuntimeMetrics:
             "sibyl_vector_store_operations_total", "Operations on the vector store.", "operation", "provider"
         )
         self._operations.of("search", self._store)
+        self._rejections = self.families.counter(
+            "sibyl_mcp_rate_limit_rejections_total", "Requests refused because their caller asks too often."
+        ).of()
         ProcessCollector(registry=self.registry)
         self.indicators = Indicators(kpis, self.registry, ProcessUse(read_limits()), clock=clock)
+
+    def rate_limited(self) -> None:
+        """A request was refused because its caller asks too often."""
+        self._rejections.inc()
 
     def store_used(self, operation: str) -> None:
         """The vector store was asked to do `operation`."""

@@ -21,12 +21,12 @@ from sibyl_runtime import __version__
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi import RuntimeMetrics, sampling
 from sibyl_runtime.server import catalogue, document_schema
-from sibyl_runtime.server.authentication import ApiKeys, Authentication
 from sibyl_runtime.server.configuration import Configuration, IndexReader
 from sibyl_runtime.server.documents import PATHS, add_document_routes
 from sibyl_runtime.server.health import Health, Lifecycle
 from sibyl_runtime.server.kpis import Kpis
 from sibyl_runtime.server.page import page_routes
+from sibyl_runtime.server.protection import Protection, protection_of
 from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on_unexpected, on_validation_error
 from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.telemetry import Telemetry
@@ -53,22 +53,26 @@ def create_applications(
 ) -> Applications:
     """Both applications over one open runtime; `index` reads the state of the vector index for GET /config.
 
-    Raises StartupError for API keys that would let everybody in.
+    Raises StartupError for API keys that would let everybody in, and for other protections that cannot be kept.
     """
+    protection = protection_of(runtime, metrics.rate_limited)
     health = Health(runtime, lifecycle)
     shared = [*health.routes(), Configuration(runtime, index).route(), Kpis(metrics.indicators).route()]
     return Applications(
-        api=Telemetry(_api(runtime, metrics, health, shared), metrics),
+        api=Telemetry(_api(protection, metrics, health, shared), metrics),
         watch=Telemetry(_watch(metrics.registry, shared), metrics),
     )
 
 
-def _api(runtime: ServedRuntime, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute]) -> FastAPI:
+def _api(protection: Protection, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute]) -> FastAPI:
+    runtime = protection.runtime
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with sampling(metrics.indicators):
             yield
         await health.close()
+        await protection.close()
         await runtime.close()
 
     server = runtime.workspace.mcp.server
@@ -88,9 +92,7 @@ def _api(runtime: ServedRuntime, metrics: RuntimeMetrics, health: Health, shared
         add_document_routes(app, runtime)
     app.router.routes.extend([*page_routes(runtime.workspace), *shared])
     _describe(app, runtime)
-    authentication = runtime.workspace.mcp.authentication
-    if authentication is not None:
-        app.add_middleware(Authentication, keys=ApiKeys(authentication.header, authentication.keys))
+    protection.surround(app)
     return app
 
 

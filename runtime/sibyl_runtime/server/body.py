@@ -96,8 +96,8 @@ def _require_json(content_type: bytes | None) -> None:
     media_type = (content_type or b"").split(b";")[0].strip().lower()
     if media_type == b"application/json" or (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
         return
-    found = media_type.decode("latin-1") or "no Content-Type"
-    raise UnsupportedMediaType(f"The body is {found}; send it with the header Content-Type: application/json.")
+    found = f"is {media_type.decode('latin-1')}" if media_type else "has no Content-Type"
+    raise UnsupportedMediaType(f"The body {found}; send it with the header Content-Type: application/json.")
 
 
 def _too_large(limit: int) -> RequestTooLarge:

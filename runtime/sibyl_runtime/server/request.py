@@ -25,6 +25,7 @@ class RequestFacts:
     status: int | None = None
     tool: str | None = None
     cache: str | None = None
+    caller: str | None = None
 
 
 def request_id(offered: bytes | None) -> str:

@@ -80,4 +80,6 @@ def _log(scope: Scope, facts: RequestFacts, status: int, seconds: float, level: 
     fields = {"method": scope["method"], "path": scope["path"], "status": status, "ms": round(seconds * 1000, 2)}
     if facts.cache is not None:
         fields["cache"] = facts.cache
+    if facts.caller is not None:
+        fields["caller"] = facts.caller
     logger.log(level, "request", extra={"fields": fields})

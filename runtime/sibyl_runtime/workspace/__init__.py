@@ -9,6 +9,7 @@ from __future__ import annotations
 from sibyl_runtime.workspace.arguments import pipeline_parameters, validate_arguments, validate_parameters
 from sibyl_runtime.workspace.base import PLANNED, PLANNED_VALUES, StrictModel
 from sibyl_runtime.workspace.canonical import effective_hash, redact
+from sibyl_runtime.workspace.checks.protection import written_keys
 from sibyl_runtime.workspace.comparison import ConditionError
 from sibyl_runtime.workspace.conditions import Condition
 from sibyl_runtime.workspace.document import Workspace
@@ -23,12 +24,23 @@ from sibyl_runtime.workspace.errors import (
     line_of,
     suggestion,
 )
-from sibyl_runtime.workspace.mcp import Authentication, Mcp, ServerInfo, Tool
+from sibyl_runtime.workspace.mcp import Mcp, ServerInfo, Tool
 from sibyl_runtime.workspace.meaning import latency_buckets, run_parameters, step_config
 from sibyl_runtime.workspace.observability import Kpi, Logging, Metrics, Observability
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.parsing import parse_workspace
 from sibyl_runtime.workspace.pipelines import Budget, Pipeline, Step
+from sibyl_runtime.workspace.protection import (
+    SHARED_SECRET_ALGORITHMS,
+    Authentication,
+    Cdn,
+    Compression,
+    Cors,
+    KeyMetadata,
+    RateLimit,
+    RateLimiting,
+    is_key_digest,
+)
 from sibyl_runtime.workspace.providers import (
     EmbeddingProvider,
     LlmProvider,
@@ -61,19 +73,24 @@ __all__ = [
     "PLANNED",
     "PLANNED_VALUES",
     "REDACTED",
+    "SHARED_SECRET_ALGORITHMS",
     "TECHNIQUES",
     "ArgumentsInvalid",
     "Authentication",
     "Budget",
     "CacheWarmingConfig",
     "Caching",
+    "Cdn",
     "ChunkingConfig",
+    "Compression",
     "Condition",
     "ConditionError",
+    "Cors",
     "EmbeddingConfig",
     "EmbeddingProvider",
     "EnvironmentReference",
     "GenerationConfig",
+    "KeyMetadata",
     "Kpi",
     "Lines",
     "LlmProvider",
@@ -89,6 +106,8 @@ __all__ = [
     "Problem",
     "Providers",
     "QueryClassifierConfig",
+    "RateLimit",
+    "RateLimiting",
     "RedisCache",
     "Reference",
     "ReplicaProvider",
@@ -115,6 +134,7 @@ __all__ = [
     "expand_environment",
     "format_path",
     "is_address_name",
+    "is_key_digest",
     "is_secret_name",
     "latency_buckets",
     "line_of",
@@ -130,4 +150,5 @@ __all__ = [
     "validate_arguments",
     "validate_parameters",
     "whole_reference",
+    "written_keys",
 ]

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from sibyl_runtime.workspace.base import StrictModel, choice, planned
 from sibyl_runtime.workspace.parameters import ToolParameter
-from sibyl_runtime.workspace.text import HeaderName, Identifier, Name, Text
+from sibyl_runtime.workspace.protection import Authentication, Cdn, Compression, Cors, RateLimit, RateLimiting
+from sibyl_runtime.workspace.text import Identifier, Name, Text
 
 MIB = 1024 * 1024
 
@@ -19,38 +20,6 @@ class ServerInfo(StrictModel):
     name: Text = Field("sibyl", description="Name shown to clients.")
     version: Text | None = Field(None, description="Version shown to clients; none: the runtime's own.")
     description: str | None = Field(None, description="Description shown to clients.")
-
-
-class Authentication(StrictModel):
-    """Who may call. Without this section everybody may."""
-
-    type: Literal["api_key", "jwt", "oauth2"] = choice(
-        "api_key", "How callers prove who they are.", planned_values=("jwt", "oauth2")
-    )
-    header: HeaderName = Field("X-API-Key", description="Header that carries the key.")
-    keys: list[Text] = Field([], description="Keys that are let in: references such as ${API_KEY_1}.")
-    key_metadata: Any = planned("Names, permissions and rates of keys.")
-    secret: str | None = planned("Secret of signed tokens.")
-    algorithm: str | None = planned("Algorithm of signed tokens.")
-    audience: str | None = planned("Audience of signed tokens.")
-    issuer: str | None = planned("Issuer of signed tokens.")
-    required_claims: list[str] | None = planned("Claims that a token must have.")
-
-
-class Compression(StrictModel):
-    """Compression of responses."""
-
-    enabled: bool | None = Field(None, description="Compress.")
-    algorithm: str | None = Field(None, description="gzip.")
-    min_size: int | None = Field(None, ge=0, description="Smallest response that is compressed, in bytes.")
-
-
-class Cdn(StrictModel):
-    """A content delivery network in front of the server."""
-
-    enabled: bool | None = Field(None, description="Use it.")
-    provider: str | None = Field(None, description="Which one.")
-    cache_static: bool | None = Field(None, description="Let it keep static files.")
 
 
 class Tool(StrictModel):
@@ -66,7 +35,7 @@ class Tool(StrictModel):
     tags: list[str] = Field([], description="Words to find the tool by.")
     parameter_mapping: dict[str, str] | None = planned("Other names of parameters in the pipeline.")
     permissions: dict[str, Any] | None = planned("Roles that may call.")
-    rate_limit: dict[str, Any] | None = planned("Calls allowed in a time.")
+    rate_limit: RateLimit | None = Field(None, description="Calls of it allowed in a time, for each caller.")
     validation: list[Any] | None = planned("Rules over several parameters.")
     deprecated: Any = planned("Mark the tool as going away.")
     examples: list[Any] | None = planned("Example calls.")
@@ -88,10 +57,10 @@ class Mcp(StrictModel):
     max_concurrent_requests: int = Field(64, ge=1, le=10_000, description="Requests worked on at once, per process.")
     ingestion: bool = Field(True, description="Let clients store and remove documents, under /documents.")
     page: bool = Field(True, description="Offer a page at / on which a person can ask the workspace.")
-    compression: Compression | None = planned("Compression of responses.")
-    cdn: Cdn | None = planned("A content delivery network.")
-    cors: dict[str, Any] | None = planned("Browsers of other origins.")
-    rate_limiting: dict[str, Any] | None = planned("Requests allowed in a time.")
+    compression: Compression | None = Field(None, description="Compression of responses; none: not compressed.")
+    cdn: Cdn | None = Field(None, description="A content delivery network; none: no headers for one.")
+    cors: Cors | None = Field(None, description="Browsers of other origins; none: they are kept out.")
+    rate_limiting: RateLimiting | None = Field(None, description="Requests allowed in a time; none: any number.")
     authorization: dict[str, Any] | None = planned("What each caller may do.")
     tls: dict[str, Any] | None = planned("Encryption of connections.")
     sse: dict[str, Any] | None = planned("Server-sent events transport.")

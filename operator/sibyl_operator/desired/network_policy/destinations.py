@@ -52,16 +52,18 @@ def destination(endpoint: Endpoint) -> Rule:
 
 
 def model_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]) -> list[Rule]:
-    """The language models that are reached over the network, and the proxy on the way to them.
+    """The language models that are reached over the network, the keys of tokens, and the proxy on the way to them.
 
     An address that its Secret or ConfigMap does not tell, or not yet, opens every TCP port: it may be any.
     """
     remote = [provider for provider in resource.document.providers.llm.values() if provider.kind == "openai"]
-    if not remote:
+    issuer = _issuer(resource)
+    if not remote and issuer is None:
         return []
     variables = {variable.name: variable for variable in resource.spec.runtime.env}
     proxies = [variables[name] for name in PROXIES if name in variables]
     found = [_model(provider, variables, sources) for provider in remote]
+    found += [] if issuer is None else [_of_address(issuer, variables, sources)]
     found += [_of_variable(proxy, sources) for proxy in proxies]
     if any(endpoints is None for endpoints in found):
         return [{"ports": [{"protocol": "TCP"}]}]
@@ -90,11 +92,21 @@ def _replica(
 def _model(
     provider: LlmProvider, variables: Mapping[str, EnvironmentVariable], sources: Mapping[Source, SourceFacts]
 ) -> tuple[Endpoint, ...] | None:
-    if provider.base_url is None:
-        return (OPENAI,)
-    reference = whole_environment_reference(provider.base_url)
+    return (OPENAI,) if provider.base_url is None else _of_address(provider.base_url, variables, sources)
+
+
+def _issuer(resource: WorkspaceResource) -> str | None:
+    """Where the public keys of tokens are."""
+    authentication = resource.document.mcp.authentication
+    return authentication.jwks_url if authentication is not None else None
+
+
+def _of_address(
+    address: str, variables: Mapping[str, EnvironmentVariable], sources: Mapping[Source, SourceFacts]
+) -> tuple[Endpoint, ...] | None:
+    reference = whole_environment_reference(address)
     if reference is None:
-        return _of_text(provider.base_url)
+        return _of_text(address)
     variable = variables.get(reference.name)
     if variable is not None:
         return _of_variable(variable, sources)

@@ -13,6 +13,14 @@ from sibyl_runtime.workspace.checks.availability import (
 from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluated
 from sibyl_runtime.workspace.checks.context import Check, Context, Finding
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
+from sibyl_runtime.workspace.checks.protection import (
+    authentication_settings_belong,
+    key_metadata_means_keys,
+    origins_are_named_for_credentials,
+    permissions_mean_tools,
+    rate_limits_can_be_kept,
+    tokens_can_be_verified,
+)
 from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
 from sibyl_runtime.workspace.checks.references import (
     parameters_are_declared,
@@ -69,6 +77,12 @@ CROSS_CHECKS: tuple[Check, ...] = (
     ports_differ,
     kpi_names_are_unique,
     kpis_can_be_measured,
+    authentication_settings_belong,
+    tokens_can_be_verified,
+    key_metadata_means_keys,
+    permissions_mean_tools,
+    rate_limits_can_be_kept,
+    origins_are_named_for_credentials,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (

@@ -17,7 +17,9 @@ def ports_differ(context: Context) -> Iterator[Finding]:
 def authentication_has_keys(context: Context) -> Iterator[Finding]:
     """Keys are what lets callers in."""
     authentication = context.workspace.mcp.authentication
-    if authentication is not None and authentication.type == "api_key" and not authentication.keys:
+    if authentication is None or authentication.type != "api_key":
+        return
+    if not authentication.keys and authentication.keys_file is None:
         yield Finding(
             ("mcp", "authentication", "keys"),
             "must hold at least one key, such as ${API_KEY}; without the section everybody may call",
