@@ -48,6 +48,7 @@ cluster: $(INSTALLED) ## Start the real control plane alone, and print its kubec
 
 e2e: $(INSTALLED) ## The scenarios on a real node, with images of our own Dockerfiles (root on Debian; changes the machine, puts it back)
 	@$(BIN)/python -m e2e.node.requirements
+	@$(BIN)/python -m pytest e2e/page
 	@$(BIN)/python -m e2e.images
 	@$(BIN)/python -m e2e.node --check-recovery
 	@$(BIN)/python -m pytest e2e/scenarios --timeout 900

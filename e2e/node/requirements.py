@@ -48,6 +48,8 @@ E2E_PACKAGES = (
     *NODE_PACKAGES,
     Package("buildah", ("buildah",)),
     Package("debootstrap", ("debootstrap",)),
+    Package("chromium", ("chromium",)),
+    Package("chromium-driver", ("chromedriver",)),
 )
 
 
