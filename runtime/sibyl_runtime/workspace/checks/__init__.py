@@ -19,6 +19,10 @@ from sibyl_runtime.workspace.checks.references import (
     parameters_fit_their_settings,
     references_have_a_meaning,
 )
+from sibyl_runtime.workspace.checks.reranking import (
+    reranking_can_ask_its_language_model,
+    reranking_is_fixed_at_the_start,
+)
 from sibyl_runtime.workspace.checks.server import authentication_has_keys, ports_differ
 from sibyl_runtime.workspace.checks.shops import (
     caching_fits,
@@ -69,6 +73,8 @@ CROSS_CHECKS: tuple[Check, ...] = (
     ports_differ,
     kpi_names_are_unique,
     kpis_can_be_measured,
+    reranking_is_fixed_at_the_start,
+    reranking_can_ask_its_language_model,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
