@@ -161,5 +161,5 @@ def _text(hit: Hit) -> str:
 
 
 def _below_title(hit: Hit) -> str:
-    heading = hit.heading.removeprefix(hit.title).lstrip(" >")
+    heading = "" if hit.heading == hit.title else hit.heading.removeprefix(f"{hit.title} > ")
     return f"{heading}\n{hit.content}" if heading else hit.content
