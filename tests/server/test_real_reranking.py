@@ -26,7 +26,7 @@ DOCUMENTS = {
 }
 QUESTION = "Which bird flies from pole to pole?"
 MODEL = "cross-encoder/ms-marco-MiniLM-L-6-v2"
-GENERATION = {"use": "ai_generation.generation"}
+GENERATION: dict[str, Any] = {"use": "ai_generation.generation"}
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def documents(body: dict[str, Any]) -> list[str]:
 def test_twenty_are_found_and_the_best_of_a_cross_encoder_are_answered_from(
     database_dsn: str, tmp_path: Path, models: Path, openai_server: OpenAIServer
 ) -> None:
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"use": "rag.retrieval", "config": {"top_k": 20}},
         {
             "use": "rag.reranking",
@@ -109,7 +109,7 @@ def test_twenty_are_found_and_the_best_of_a_cross_encoder_are_answered_from(
 def test_the_condition_of_the_guide_skips_the_model_when_retrieval_was_good(
     database_dsn: str, tmp_path: Path, models: Path, bound: float, skipped: bool
 ) -> None:
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"use": "rag.retrieval"},
         {"use": "rag.reranking", "condition": f"${{retrieval.avg_score}} < {bound}"},
         GENERATION,
@@ -139,7 +139,7 @@ def test_a_language_model_orders_the_chunks_before_it_answers(
     first: int,
     fallback: str | None,
 ) -> None:
-    steps = [
+    steps: list[dict[str, Any]] = [
         {"use": "rag.retrieval"},
         {"use": "rag.reranking", "config": {"subtechnique": "llm", "top_k": 2}},
         GENERATION,

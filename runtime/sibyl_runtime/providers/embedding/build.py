@@ -63,6 +63,8 @@ def main(arguments: list[str] | None = None) -> int:
 def build(model: str, precision: str, output: Path | None, kind: Kind = "embedding") -> Path:
     """Write the graph of `model` to `output`, or into the cache under its own name. Returns the path.
 
+    `kind` is what the graph is for: a model with a head can also be read as an embedding model, without it.
+
     Raises StartupError for a model that cannot be converted, KeyError for a tensor that is missing from its weights.
     """
     files, shape = _read(model, kind)
