@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from sibyl_runtime.pipeline.context import Deadline, StageTiming
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.store.records import VectorStore
 from sibyl_runtime.techniques.generation import retrieved_chunks, sources
+from sibyl_runtime.techniques.reranking import reranking_told
 
 VERSION_MAX_AGE = 1.0
 """Seconds for which the corpus version is taken as read.
@@ -37,7 +38,7 @@ class ToolOutcome:
     """What a call came to. `output` is {"answer": str | None, "sources": [...]}.
 
     `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
-    that was under way. Then no tokens were used and nothing was spent.
+    that was under way. Then no tokens were used and nothing was spent. `reranking` says what each reranking step did.
     """
 
     output: Mapping[str, Any]
@@ -46,16 +47,27 @@ class ToolOutcome:
     stages: tuple[StageTiming, ...]
     cache: Literal["hit", "miss", "off"]
     seconds: float
+    reranking: Sequence[Mapping[str, Any]] = ()
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
     """The last answer and its sources; without an answer, the chunks that were retrieved."""
-    generated = next((found for found in reversed(list(result.results.values())) if "answer" in found), None)
+    found = list(result.results.values())
+    generated = next((one for one in reversed(found) if "answer" in one), None)
     if generated is None:
         output = {"answer": None, "sources": sources(retrieved_chunks(result.results) or [])}
-        return ToolOutcome(output, 0, 0.0, result.stages, cache, result.seconds)
-    output = {"answer": generated["answer"], "sources": generated["sources"]}
-    return ToolOutcome(output, generated["tokens"], generated["cost_usd"], result.stages, cache, result.seconds)
+    else:
+        output = {"answer": generated["answer"], "sources": generated["sources"]}
+    tokens, cost = _spent(found)
+    told = reranking_told(result.results, result.stages)
+    return ToolOutcome(output, tokens, cost, result.stages, cache, result.seconds, reranking=told)
+
+
+def _spent(results: Sequence[Mapping[str, Any]]) -> tuple[int, float | None]:
+    """Tokens and USD of every step that asked a language model; None when the price of one is not known."""
+    asking = [one for one in results if "cost_usd" in one]
+    costs = [one["cost_usd"] for one in asking]
+    return sum(one["tokens"] for one in asking), None if None in costs else sum(costs, 0.0)
 
 
 class CorpusVersion:

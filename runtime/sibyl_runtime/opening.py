@@ -11,10 +11,19 @@ from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.providers.embedding import open_embedder
 from sibyl_runtime.providers.llm import open_language_model
-from sibyl_runtime.providers.protocols import LanguageModel
+from sibyl_runtime.providers.protocols import CrossEncoder, LanguageModel
+from sibyl_runtime.providers.reranking import open_cross_encoder
 from sibyl_runtime.settings import Settings
 from sibyl_runtime.store.pgvector import open_store
-from sibyl_runtime.workspace import SourceDocument, Workspace, effective_hash, expand_environment, redact
+from sibyl_runtime.workspace import (
+    SourceDocument,
+    Workspace,
+    cross_encoders,
+    effective_hash,
+    expand_environment,
+    format_path,
+    redact,
+)
 
 
 def redis_ping(workspace: Workspace) -> RedisPing | None:
@@ -30,6 +39,10 @@ async def open_services(
     name, embedding = workspace.default_embedding
     embedder = await open_embedder(name, embedding)
     stack.push_async_callback(embedder.close)
+    rerankers: dict[str, CrossEncoder] = {}
+    for reranker, at in cross_encoders(workspace).items():
+        rerankers[reranker] = await open_cross_encoder(reranker, format_path(at))
+        stack.push_async_callback(rerankers[reranker].close)
     models: dict[str, LanguageModel] = {}
     answering, model = workspace.default_llm
     for each, provider in {answering: model, **workspace.providers.llm}.items():
@@ -49,6 +62,7 @@ async def open_services(
         store=store,
         language_models=models,
         default_language_model=answering,
+        cross_encoders=rerankers,
     )
     return services, store.location
 
@@ -61,7 +75,13 @@ def described(workspace: Workspace, services: Services, location: str, cache: An
         location,
         f"answers: {model.kind} {model.model}" if model.model else f"answers: {model.kind}",
         "cache: " + (" + ".join(cache.stats()) if cache is not None else "off"),
+        *(f"reranks: {model.tag}" for model in services.cross_encoders.values()),
     )
+
+
+def local_models(services: Services) -> str:
+    """The tags of the models on this machine that an answer depends on."""
+    return " ".join([services.embedder.tag, *sorted(model.tag for model in services.cross_encoders.values())])
 
 
 def identity_of(source: SourceDocument, environ: Mapping[str, str], settings: Settings, workspace: Workspace) -> str:

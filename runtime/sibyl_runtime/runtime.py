@@ -19,7 +19,7 @@ from sibyl_runtime.cache import AnswerCache, AnswerIdentity, answer_key, open_ca
 from sibyl_runtime.errors import IngestError, NotFound
 from sibyl_runtime.health import HealthChecks, overall
 from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
-from sibyl_runtime.opening import described, identity_of, open_services, redis_ping
+from sibyl_runtime.opening import described, identity_of, local_models, open_services, redis_ping
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, SkippedFile
 from sibyl_runtime.pipeline.engine import PipelineEngine, invalid_arguments
 from sibyl_runtime.pipeline.run import PipelineResult
@@ -256,7 +256,7 @@ class Runtime:
                 tool=tool.name,
                 pipeline=self._identity,
                 corpus_version=await self._version.current(),
-                embedder=self.services.embedder.tag,
+                embedder=local_models(self.services),
                 llm=self.services.default_language_model,
                 arguments=parameters,
             )

@@ -71,8 +71,11 @@ async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, 
     (tmp_path / "a.txt").write_text(TEXT)
     ingested = await parts.run("ingest", path=str(tmp_path))
     answered = await parts.run("search", query="pools")
+    with_reranking = {"steps": [{"use": "rag.retrieval"}, {"use": "rag.reranking", "config": {"subtechnique": "bm25"}}]}
+    parts.document = {"pipelines": {"find": with_reranking}}
+    found = await parts.run("find", query="pools")
     promised = {spec.short: spec.results for spec in TECHNIQUES.values() if spec.available}
-    given = {step: frozenset(result) for run in (ingested, answered) for step, result in run.results.items()}
+    given = {step: frozenset(result) for run in (ingested, answered, found) for step, result in run.results.items()}
     assert given == promised
     assert ingested.results["store_vectors"] == {"documents": 1, "chunks": 1, "unchanged": 0, "removed": 0}
     assert ingested.results["chunking"] == {"chunks": 1, "count": 1}
@@ -110,12 +113,17 @@ async def test_a_condition_decides_whether_a_step_runs(
 
 
 async def test_a_condition_without_a_value_is_an_error_and_never_true(parts: Parts) -> None:
-    parts.document = searching(condition="${retrieval.avg_score} < 0.5")
+    steps = [
+        {"use": "rag.retrieval"},
+        {"use": "rag.reranking", "config": {"subtechnique": "diversity"}},
+        {"use": "ai_generation.generation", "condition": "${reranking.avg_score} < 0.5"},
+    ]
+    parts.document = {"pipelines": {"search": {"steps": steps, "parameters": {"query": QUERY}}}}
     with pytest.raises(StepFailed) as caught:
         await parts.run("search", query="pools")
     assert caught.value.message == (
         "step `generation` of pipeline `search` has a `condition` that cannot be evaluated: "
-        '"${retrieval.avg_score} < 0.5": cannot compare null < a number; both sides must be numbers, or both text; '
+        '"${reranking.avg_score} < 0.5": cannot compare null < a number; both sides must be numbers, or both text; '
         "test it for null first, with `... != null and`"
     )
     assert caught.value.details == {"pipeline": "search", "step": "generation"}

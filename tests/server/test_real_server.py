@@ -292,7 +292,8 @@ def test_a_condition_without_a_value_is_told_with_its_place_and_the_way_out(data
         "parameters": {"query": {"type": "string", "required": True}},
         "steps": [
             {"use": "rag.retrieval"},
-            {"use": "ai_generation.generation", "condition": "${retrieval.avg_score} < 0.8"},
+            {"use": "rag.reranking", "config": {"subtechnique": "diversity"}},
+            {"use": "ai_generation.generation", "condition": "${reranking.avg_score} < 0.8"},
         ],
     }
     file = write_workspace(tmp_path, pipelines={"search": search})
@@ -303,7 +304,7 @@ def test_a_condition_without_a_value_is_told_with_its_place_and_the_way_out(data
         {
             "code": "tool_execution_error",
             "message": "step `generation` of pipeline `search` has a `condition` that cannot be evaluated: "
-            '"${retrieval.avg_score} < 0.8": cannot compare null < a number; both sides must be numbers, or both text; '
+            '"${reranking.avg_score} < 0.8": cannot compare null < a number; both sides must be numbers, or both text; '
             "test it for null first, with `... != null and`",
             "details": {"pipeline": "search", "step": "generation"},
         },

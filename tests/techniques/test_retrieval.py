@@ -126,7 +126,7 @@ async def test_a_threshold_drops_what_is_not_near_enough(stocked: Parts) -> None
     assert [hit.document_id for hit in result.results["retrieval"]["chunks"]] == ["pool"]
     stocked.document = {"shops": {"rag": {"config": {"similarity_threshold": 0.999}}}}
     result = await stocked.run("search", query="connections to the database")
-    assert result.results["retrieval"] == {"chunks": [], "count": 0, "avg_score": None, "top_score": None}
+    assert result.results["retrieval"] == {"chunks": [], "count": 0, "avg_score": 0.0, "top_score": 0.0}
 
 
 @pytest.mark.parametrize(

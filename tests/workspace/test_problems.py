@@ -73,7 +73,7 @@ pipelines:
       - use: rag.retrieval
         config:
           topk: 5
-      - use: rag.reranking
+      - use: rag.validation
         condition: ${retrieval.avgscore} < 0.8
 """
     document = load_document("workspace.yaml", text)
@@ -86,7 +86,7 @@ pipelines:
         "pipelines.search.steps[0].config.topk: unknown key. Did you mean top_k?  (line 14)",
         'pipelines.search.steps[1].condition: "${retrieval.avgscore} < 0.8": step "retrieval" has no "avgscore"',
         "mcp.compression: `mcp.compression` is not available in this version",
-        "pipelines.search.steps[1].use: `rag.reranking` is not available in this version",
+        "pipelines.search.steps[1].use: `rag.validation` is not available in this version",
         "6 errors",
     ]
     assert [problem.line for problem in caught.value.problems] == [5, 7, 14, 16, 8, 15]

@@ -12,7 +12,7 @@ from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import IngestLedger, IngestProgress, Progress, SkippedFile
 from sibyl_runtime.pipeline.stream import Stream
 from sibyl_runtime.pipeline.timing import StageRecorder, StageTiming
-from sibyl_runtime.providers.protocols import Embedder, LanguageModel
+from sibyl_runtime.providers.protocols import CrossEncoder, Embedder, LanguageModel
 from sibyl_runtime.store.records import VectorStore
 from sibyl_runtime.workspace import Workspace
 
@@ -32,13 +32,15 @@ AnyStream = TypeVar("AnyStream", bound=Stream[Any])
 
 @dataclass(frozen=True)
 class Services:
-    """The open parts of a runtime. `language_models` is keyed by the provider's name in the workspace."""
+    """The open parts of a runtime. `language_models` is keyed by the provider's name in the workspace,
+    `cross_encoders` by the model as the workspace names it."""
 
     workspace: Workspace
     embedder: Embedder
     store: VectorStore
     language_models: Mapping[str, LanguageModel]
     default_language_model: str
+    cross_encoders: Mapping[str, CrossEncoder] = field(default_factory=dict)
 
 
 @dataclass

@@ -50,6 +50,29 @@ class Embedder(Protocol):
 
 
 @dataclass(frozen=True)
+class Relevance:
+    """How well passages answer a question: 0 to 1 each, in their order. `shortened` of them lost their end, because
+    they were longer than what the model reads."""
+
+    scores: Sequence[float]
+    shortened: int
+
+
+class CrossEncoder(Protocol):
+    """Reads a question and a passage together, and says how well the one answers the other."""
+
+    @property
+    def tag(self) -> str:
+        """What gives the scores: model, revision, precision, length."""
+
+    async def compare(self, question: str, passages: Sequence[str]) -> Relevance:
+        """Raises InvalidParameters for a question that is too long, Overloaded when the queue is full."""
+
+    async def close(self) -> None:
+        """End the worker thread."""
+
+
+@dataclass(frozen=True)
 class Passage:
     """A retrieved chunk as a language model sees it. `score` is a cosine similarity, -1 to 1."""
 

@@ -64,6 +64,8 @@ class Hit:
     metadata: Mapping[str, Any]
     tokens: int = 0
     embedding: Vectors | None = field(default=None, repr=False, compare=False)
+    rerank_score: float | None = None
+    """What a reranking step gave it, higher is better, on that step's own scale; None when none did."""
 
 
 @dataclass(frozen=True)

@@ -61,6 +61,7 @@ def sources(hits: Sequence[Hit], cited: Sequence[int] = ()) -> list[dict[str, An
             "heading": hit.heading,
             "metadata": dict(hit.metadata),
             "cited": position in cited,
+            **({} if hit.rerank_score is None else {"rerank_score": hit.rerank_score}),
         }
         for position, hit in enumerate(hits)
     ]

@@ -27,7 +27,7 @@ class Retrieval:
     merges = frozenset({"filters"})
 
     async def run(self, context: StepContext, config: RetrievalConfig) -> Mapping[str, Any]:
-        """`chunks` is a list of Hits, best first; the scores are None when there are none."""
+        """`chunks` is a list of Hits, best first; the scores are 0 when there are none."""
         require_default(context, "vector store", config.provider, context.services.workspace.default_vector_store[0])
         query = question(context.parameters)
         filters = merged(config.filters, context.parameters.get("filters"))
@@ -82,9 +82,10 @@ def selected(hits: list[Hit], config: RetrievalConfig, vector: Vectors) -> list[
     return hits
 
 
-def _scores(hits: Sequence[Hit]) -> dict[str, float | None]:
+def _scores(hits: Sequence[Hit]) -> dict[str, float]:
+    """Of nothing found 0: a condition that asks whether retrieval was poor has its answer."""
     if not hits:
-        return {"avg_score": None, "top_score": None}
+        return {"avg_score": 0.0, "top_score": 0.0}
     scores = [hit.score for hit in hits]
     return {"avg_score": sum(scores) / len(scores), "top_score": max(scores)}
 

@@ -51,6 +51,7 @@ from sibyl_runtime.workspace.providers import (
 )
 from sibyl_runtime.workspace.reading import SourceDocument, load_document
 from sibyl_runtime.workspace.references import MalformedReference, Reference, references, whole_reference
+from sibyl_runtime.workspace.reranking import cross_encoders
 from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret_name
 from sibyl_runtime.workspace.shops import Caching, MemoryCache, RedisCache, Shop, canonical_shop
 from sibyl_runtime.workspace.step_configs import (
@@ -129,6 +130,7 @@ __all__ = [
     "Workspace",
     "WorkspaceInvalid",
     "canonical_shop",
+    "cross_encoders",
     "effective_hash",
     "environment_references",
     "expand_environment",

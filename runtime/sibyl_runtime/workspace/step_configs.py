@@ -213,12 +213,45 @@ class GenerationConfig(StepConfig):
         return self
 
 
+DEFAULT_CROSS_ENCODER = "cross-encoder/ms-marco-MiniLM-L-6-v2"
+_RERANKINGS = {
+    "llm_rerank": "llm", "bm25_rerank": "bm25", "rrf": "fusion", "diversity_rerank": "diversity", "mmr": "diversity",
+}  # fmt: skip
+_RERANKING_KINDS = Literal["cross_encoder", "llm", "bm25", "fusion", "diversity", "colbert"]
+_ONE_RERANKING = {"model": "cross_encoder", "provider": "llm", "mmr_lambda": "diversity"}
+
+
 class RerankingConfig(StepConfig):
     """Settings of `rag.reranking`."""
 
-    subtechnique: str | None = Field(None, description="How chunks are compared.")
-    model: str | None = Field(None, description="Model that compares.")
-    top_k: int | None = Field(None, ge=1, le=1000, description="Chunks to keep.")
+    subtechnique: Annotated[_RERANKING_KINDS, _one_spelling(_RERANKINGS)] = choice(
+        "cross_encoder",
+        "What puts the chunks found in order: a model that reads question and chunk together (cross_encoder), a "
+        "language model (llm), their words (bm25), words and the order found (fusion), or difference (diversity).",
+        planned_values=("colbert",),
+    )
+    top_k: int | None = Field(None, ge=1, le=1000, description="Chunks to keep; none: all, in their new order.")
+    model: Text = Field(
+        DEFAULT_CROSS_ENCODER, description="Of cross_encoder: name of the model, or path of its directory."
+    )
+    provider: Name | None = Field(None, description="Of llm: which of providers.llm; none: the default.")
+    mmr_lambda: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="Of diversity: 1 looks at nearness alone, 0 at difference from chunks already kept.",
+    )
+
+    @model_validator(mode="after")
+    def _settings_have_effect(self) -> Self:
+        for name, subtechnique in _ONE_RERANKING.items():
+            if name in self.model_fields_set and self.subtechnique != subtechnique:
+                fail_field(
+                    name,
+                    f"has no effect with subtechnique {self.subtechnique}; remove it, or set subtechnique: "
+                    f"{subtechnique}",
+                )
+        return self
 
 
 class QueryClassifierConfig(StepConfig):

@@ -79,10 +79,30 @@ _AVAILABLE = (
         True,
         frozenset({"answer", "sources", "tokens", "model", "cost_usd"}),
     ),
+    TechniqueSpec(
+        "rag.reranking",
+        RerankingConfig,
+        True,
+        frozenset(
+            {
+                "chunks",
+                "count",
+                "avg_score",
+                "top_score",
+                "subtechnique",
+                "model",
+                "candidates",
+                "shortened",
+                "fallback",
+                "tokens",
+                "cost_usd",
+            }
+        ),
+        needs="rag.retrieval",
+    ),
 )
 
 _TYPED = (
-    TechniqueSpec("rag.reranking", RerankingConfig, results=frozenset({"chunks", "count", "avg_score", "top_score"})),
     TechniqueSpec("infrastructure.query_classifier", QueryClassifierConfig, results=frozenset({"complexity"})),
     TechniqueSpec("infrastructure.cache_warming", CacheWarmingConfig),
 )

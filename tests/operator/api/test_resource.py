@@ -66,11 +66,11 @@ def test_problems_of_the_document_are_seen_from_the_resource(workspace: dict[str
 
 
 def test_a_technique_that_is_not_available_is_refused_by_name() -> None:
-    steps = [{"use": "rag.retrieval"}, {"use": "rag.reranking"}]
+    steps = [{"use": "rag.retrieval"}, {"use": "rag.validation"}]
     (found,) = problems(body(workspace={"pipelines": {"search": {"steps": steps}}}))
     assert found.startswith("spec.workspace.pipelines.search.steps[1].use: ")
     assert "is not available in this version; available: " in found
-    assert "rag.reranking" in found
+    assert "rag.validation" in found
 
 
 def test_all_problems_of_the_document_are_listed() -> None:

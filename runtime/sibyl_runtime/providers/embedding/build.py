@@ -20,7 +20,13 @@ from safetensors import SafetensorError, safe_open
 
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.providers.embedding.cpu import choose_precision
-from sibyl_runtime.providers.embedding.graph_cache import BUILD_MODULE, cache_directory, graph_name, weights_digest
+from sibyl_runtime.providers.embedding.graph_cache import (
+    BUILD_MODULE,
+    Kind,
+    cache_directory,
+    graph_name,
+    weights_digest,
+)
 from sibyl_runtime.providers.embedding.model_files import (
     CONVERTED,
     CONVERTED_DIGEST,
@@ -33,6 +39,7 @@ from sibyl_runtime.providers.embedding.model_files import (
     read_model,
 )
 from sibyl_runtime.providers.protocols import Vectors
+from sibyl_runtime.providers.reranking.shape import ScorerShape, scorer_shape
 
 PRECISIONS = ("int8", "fp32")
 WORD_TABLE = "embeddings.word_embeddings.weight"
@@ -43,9 +50,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.export is not None:
-            written = export(options.model, options.export)
+            written = export(options.model, options.export, options.kind)
         else:
-            written = [build(options.model, options.precision, options.output)]
+            written = [build(options.model, options.precision, options.output, options.kind)]
     except (StartupError, SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
         print(f"{type(error).__name__}: {error}" if not isinstance(error, StartupError) else error, file=sys.stderr)
         return 1
@@ -53,12 +60,14 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def build(model: str, precision: str, output: Path | None) -> Path:
+def build(model: str, precision: str, output: Path | None, kind: Kind = "embedding") -> Path:
     """Write the graph of `model` to `output`, or into the cache under its own name. Returns the path.
+
+    `kind` is what the graph is for: a model with a head can also be read as an embedding model, without it.
 
     Raises StartupError for a model that cannot be converted, KeyError for a tensor that is missing from its weights.
     """
-    files, shape = _read(model)
+    files, shape = _read(model, kind)
     chosen = choose_precision(precision)
     if output is None:
         directory = cache_directory(os.environ)
@@ -67,12 +76,12 @@ def build(model: str, precision: str, output: Path | None) -> Path:
     return output
 
 
-def export(model: str, directory: Path) -> list[Path]:
+def export(model: str, directory: Path, kind: Kind = "embedding") -> list[Path]:
     """Write `model` converted to `directory`: its description and the graphs of every precision, without its weights.
 
     The name of the directory becomes the model's. Returns the paths of the graphs. Raises as `build` does.
     """
-    files, shape = _read(model)
+    files, shape = _read(model, kind)
     converted = directory / CONVERTED
     converted.mkdir(parents=True, exist_ok=True)
     for name in DESCRIPTION:
@@ -88,32 +97,42 @@ def export(model: str, directory: Path) -> list[Path]:
     return graphs
 
 
-def _read(model: str) -> tuple[ModelFiles, EncoderShape]:
+def _read(model: str, kind: Kind) -> tuple[ModelFiles, EncoderShape]:
     files = read_model(find_model(model, os.environ), model)
     if not files.weights:
         raise StartupError(
             f"model: {files.directory} came converted and holds no weights, and no graph of the wanted precision that "
             "this version reads: convert the model again from its weights"
         )
-    return files, encoder_shape(files)
+    return files, scorer_shape(files) if kind == "reranking" else encoder_shape(files)
 
 
 def _write_graph(files: ModelFiles, shape: EncoderShape, precision: str, output: Path) -> None:
+    kind = " --kind reranking" if isinstance(shape, ScorerShape) else ""
     try:
         import onnx
     except ModuleNotFoundError as error:
         raise StartupError(
             f"model: {files.name} must be converted, and the package `onnx` is not installed: install the extra "
             "`convert` (`pip install 'sibyl-operator[convert]'`), or convert it where that is installed, by "
-            f"`python -m {BUILD_MODULE} {files.directory} --export DIRECTORY`, and name that directory"
+            f"`python -m {BUILD_MODULE} {files.directory}{kind} --export DIRECTORY`, and name that directory"
         ) from error
-    from sibyl_runtime.providers.embedding.onnx_graph import build_graph
-
     with safe_open(files.weights[0], framework="numpy") as tensors:
-        graph = build_graph(_Weights(tensors), shape, int8=precision == "int8")
+        graph = _graph(_Weights(tensors), shape, int8=precision == "int8")
     output.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(output) as temporary:
         onnx.save(graph, temporary)
+
+
+def _graph(weights: _Weights, shape: EncoderShape, *, int8: bool) -> Any:
+    # Imported here: both need the library that `_write_graph` has just found.
+    if isinstance(shape, ScorerShape):
+        from sibyl_runtime.providers.reranking.onnx_graph import build_scoring_graph
+
+        return build_scoring_graph(weights, shape, int8=int8)
+    from sibyl_runtime.providers.embedding.onnx_graph import build_graph
+
+    return build_graph(weights, shape, int8=int8)
 
 
 class _Weights(Mapping[str, Vectors]):
@@ -126,8 +145,10 @@ class _Weights(Mapping[str, Vectors]):
         self._prefix = tables[0].removesuffix(WORD_TABLE) if tables else ""
 
     def __getitem__(self, name: str) -> Vectors:
+        # The head of a cross-encoder stands beside the encoder, so its names have no prefix.
+        found = name if name in self._names else self._prefix + name
         try:
-            return np.asarray(self._tensors.get_tensor(self._prefix + name), dtype=np.float32)
+            return np.asarray(self._tensors.get_tensor(found), dtype=np.float32)
         except SafetensorError as error:
             raise KeyError(f"{self._prefix}{name}: {error}") from error
 
@@ -153,6 +174,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sibyl_runtime.providers.embedding.build", description=__doc__)
     parser.add_argument("model", nargs="?", default=DEFAULT_MODEL, help="name of the model, or path of its directory")
     parser.add_argument("--precision", choices=("auto", "int8", "fp32"), default="auto", help="arithmetic of the graph")
+    parser.add_argument("--kind", choices=("embedding", "reranking"), default="embedding", help="what the model is for")
     target = parser.add_mutually_exclusive_group()
     target.add_argument("--output", type=Path, help="file to write; default: in the model cache")
     target.add_argument(

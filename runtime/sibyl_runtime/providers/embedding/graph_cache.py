@@ -21,6 +21,7 @@ import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.providers.embedding.model_files import CONVERTED, CONVERTED_DIGEST, EncoderShape, ModelFiles
@@ -30,6 +31,8 @@ BUILD_MODULE = "sibyl_runtime.providers.embedding.build"
 
 # Raise with every change of `onnx_graph` that changes vectors or speed; files of other versions are not read.
 RECIPE = 1
+
+Kind = Literal["embedding", "reranking"]
 
 _DIGEST = re.compile("[0-9a-f]{64}")
 
@@ -84,7 +87,9 @@ def graph_name(files: ModelFiles, shape: EncoderShape, digest: str, precision: s
 
 
 @contextlib.asynccontextmanager
-async def graph_file(directory: Path, name: str, model: Path, precision: str) -> AsyncIterator[Path]:
+async def graph_file(
+    directory: Path, name: str, model: Path, precision: str, *, kind: Kind = "embedding"
+) -> AsyncIterator[Path]:
     """The graph `name`: the model's own, or else built when it is not in `directory` yet. Readable inside the context.
 
     Where `directory` cannot be written the graph lives in a temporary directory, with a warning, and only as long as
@@ -99,17 +104,17 @@ async def graph_file(directory: Path, name: str, model: Path, precision: str) ->
     with contextlib.ExitStack() as stack:
         if obstacle is not None:
             kept = stack.enter_context(_temporary_directory(directory, obstacle)) / name
-        await _build(model, kept, precision)
+        await _build(model, kept, precision, kind)
         yield kept
 
 
-async def _build(model: Path, output: Path, precision: str) -> None:
+async def _build(model: Path, output: Path, precision: str, kind: Kind) -> None:
     """Run the build in a child process, which ends with this task if the task is cancelled."""
     log.info("converting the model in %s to a %s graph; this happens once", model, precision)
     started = time.monotonic()
     child = await asyncio.create_subprocess_exec(
         *(sys.executable, "-P", "-m", BUILD_MODULE),
-        *(str(model), "--precision", precision, "--output", str(output)),
+        *(str(model), "--kind", kind, "--precision", precision, "--output", str(output)),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.DEVNULL,
         stderr=asyncio.subprocess.PIPE,

@@ -3,8 +3,8 @@
 The graph ends in pooling over the mask and L2 normalisation: what comes out is the unit vector itself. What never
 changes is folded into the weights: the embedding of token type 0, and query, key and value as one matrix product.
 `MultiHeadAttention` is onnxruntime's own operator: it never holds the full score matrix, which halves the memory of a
-batch. Only `build` imports this module, in a process of its own: `onnx` costs memory that a serving process should
-not hold.
+batch. Only `build` imports this module, and the graph of cross-encoders for it, in a process of its own: `onnx` costs
+memory that a serving process should not hold.
 """
 
 from __future__ import annotations
@@ -36,17 +36,26 @@ def build_graph(weights: Mapping[str, Vectors], shape: EncoderShape, *, int8: bo
 
     `weights` carries BERT's tensor names without a model prefix. Raises KeyError for a tensor that is missing.
     """
-    graph = _Graph()
-    hidden = _embed(graph, weights, shape, int8=int8)
+    graph = Graph()
+    hidden = encoded(graph, weights, shape, int8=int8)
+    pooled = _pool_mean(graph, hidden) if shape.pooling == "mean" else pool_first(graph, hidden)
+    graph.node("LpNormalization", [pooled], output=EMBEDDINGS, axis=-1, p=2)
+    return graph.model([INPUT_IDS, ATTENTION_MASK], EMBEDDINGS, ["batch", shape.hidden])
+
+
+def encoded(
+    graph: Graph, weights: Mapping[str, Vectors], shape: EncoderShape, *, int8: bool, segments: str | None = None
+) -> str:
+    """Add the encoder; the name of its output, batch x tokens x hidden. `segments` is the input that tells the two
+    texts of a pair apart, shaped as the token ids are; None: one text, of segment 0."""
+    hidden = _embed(graph, weights, shape, int8=int8, segments=segments)
     mask = graph.node("Cast", [ATTENTION_MASK], to=TensorProto.INT32)
     for number in range(shape.layers):
         hidden = _layer(graph, _Layer(weights, f"encoder.layer.{number}.", shape, int8), hidden, mask)
-    pooled = _pool_mean(graph, hidden) if shape.pooling == "mean" else _pool_first(graph, hidden)
-    graph.node("LpNormalization", [pooled], output=EMBEDDINGS, axis=-1, p=2)
-    return graph.model(shape.hidden)
+    return hidden
 
 
-class _Graph:
+class Graph:
     """Nodes and constants under construction, every value named by its position."""
 
     def __init__(self) -> None:
@@ -73,11 +82,11 @@ class _Graph:
         self._constants.append(numpy_helper.from_array(array, name))
         return name
 
-    def model(self, hidden: int) -> onnx.ModelProto:
-        ids = helper.make_tensor_value_info(INPUT_IDS, TensorProto.INT64, ["batch", "tokens"])
-        mask = helper.make_tensor_value_info(ATTENTION_MASK, TensorProto.INT64, ["batch", "tokens"])
-        out = helper.make_tensor_value_info(EMBEDDINGS, TensorProto.FLOAT, ["batch", hidden])
-        graph = helper.make_graph(self._nodes, "encoder", [ids, mask], [out], initializer=self._constants)
+    def model(self, inputs: list[str], output: str, shape: list[str | int]) -> onnx.ModelProto:
+        """The finished graph: `inputs` are int64, batch x tokens; `output` is float32 of `shape`."""
+        given = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "tokens"]) for name in inputs]
+        out = helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)
+        graph = helper.make_graph(self._nodes, "encoder", given, [out], initializer=self._constants)
         opsets = [helper.make_opsetid("", OPSET), helper.make_opsetid(CONTRIB_DOMAIN, 1)]
         return helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION)
 
@@ -93,11 +102,17 @@ class _Layer:
         return self.weights[self.prefix + name]
 
 
-def _embed(graph: _Graph, weights: Mapping[str, Vectors], shape: EncoderShape, *, int8: bool) -> str:
+def _embed(
+    graph: Graph, weights: Mapping[str, Vectors], shape: EncoderShape, *, int8: bool, segments: str | None
+) -> str:
     table = weights["embeddings.word_embeddings.weight"]
     words = _gather_int8(graph, table) if int8 else graph.node("Gather", [graph.constant(table), INPUT_IDS])
-    type_zero = weights["embeddings.token_type_embeddings.weight"][0]
-    places = weights["embeddings.position_embeddings.weight"][shape.position_offset :] + type_zero
+    types = weights["embeddings.token_type_embeddings.weight"]
+    places = weights["embeddings.position_embeddings.weight"][shape.position_offset :]
+    if segments is None:
+        places = places + types[0]
+    else:
+        words = graph.node("Add", [words, graph.node("Gather", [graph.constant(types), segments])])
     tokens = graph.node("Shape", [INPUT_IDS], start=1, end=2)
     start, axis = graph.constant([0], np.int64), graph.constant([0], np.int64)
     positions = graph.node("Slice", [graph.constant(places), start, tokens, axis])
@@ -105,7 +120,7 @@ def _embed(graph: _Graph, weights: Mapping[str, Vectors], shape: EncoderShape, *
     return _layer_norm(graph, summed, weights, "embeddings.", shape)
 
 
-def _gather_int8(graph: _Graph, table: Vectors) -> str:
+def _gather_int8(graph: Graph, table: Vectors) -> str:
     """The word table is most of the model's weight; a scale per word keeps rare words as exact as common ones."""
     scales = _scales(table, axis=1)
     rows = graph.node("Gather", [graph.constant(np.round(table / scales), np.int8), INPUT_IDS])
@@ -113,7 +128,7 @@ def _gather_int8(graph: _Graph, table: Vectors) -> str:
     return graph.node("Mul", [graph.node("Cast", [rows], to=TensorProto.FLOAT), scale])
 
 
-def _layer(graph: _Graph, layer: _Layer, hidden: str, mask: str) -> str:
+def _layer(graph: Graph, layer: _Layer, hidden: str, mask: str) -> str:
     attended = _dense(graph, layer, "attention.output.dense", _attention(graph, layer, hidden, mask))
     hidden = _layer_norm(
         graph, graph.node("Add", [attended, hidden]), layer.weights, f"{layer.prefix}attention.output.", layer.shape
@@ -124,7 +139,7 @@ def _layer(graph: _Graph, layer: _Layer, hidden: str, mask: str) -> str:
     return _layer_norm(graph, graph.node("Add", [narrow, hidden]), layer.weights, f"{layer.prefix}output.", layer.shape)
 
 
-def _attention(graph: _Graph, layer: _Layer, hidden: str, mask: str) -> str:
+def _attention(graph: Graph, layer: _Layer, hidden: str, mask: str) -> str:
     names = [f"attention.self.{part}" for part in ("query", "key", "value")]
     weight = np.concatenate([layer.tensor(f"{name}.weight") for name in names])
     bias = np.concatenate([layer.tensor(f"{name}.bias") for name in names])
@@ -134,11 +149,11 @@ def _attention(graph: _Graph, layer: _Layer, hidden: str, mask: str) -> str:
     return graph.node("MultiHeadAttention", inputs, domain=CONTRIB_DOMAIN, num_heads=layer.shape.heads)
 
 
-def _dense(graph: _Graph, layer: _Layer, name: str, hidden: str) -> str:
+def _dense(graph: Graph, layer: _Layer, name: str, hidden: str) -> str:
     return _product(graph, hidden, layer.tensor(f"{name}.weight"), layer.tensor(f"{name}.bias"), int8=layer.int8)
 
 
-def _product(graph: _Graph, hidden: str, weight: Vectors, bias: Vectors, *, int8: bool) -> str:
+def _product(graph: Graph, hidden: str, weight: Vectors, bias: Vectors, *, int8: bool) -> str:
     """hidden x weight^T + bias; `weight` as torch keeps it, outputs x inputs."""
     if int8:
         return _product_int8(graph, hidden, weight, bias)
@@ -146,7 +161,7 @@ def _product(graph: _Graph, hidden: str, weight: Vectors, bias: Vectors, *, int8
     return graph.node("Add", [product, graph.constant(bias)])
 
 
-def _product_int8(graph: _Graph, hidden: str, weight: Vectors, bias: Vectors) -> str:
+def _product_int8(graph: Graph, hidden: str, weight: Vectors, bias: Vectors) -> str:
     """A scale per block of weights and per block of each token's activations.
 
     ONNX's own dynamic quantisation has one scale for the activations of a whole batch. It is a fifth faster, has ten
@@ -169,12 +184,12 @@ def _scales(values: Vectors, *, axis: int) -> Vectors:
     return np.where(largest > 0, largest / INT8_RANGE, 1).astype(np.float32)
 
 
-def _layer_norm(graph: _Graph, hidden: str, weights: Mapping[str, Vectors], prefix: str, shape: EncoderShape) -> str:
+def _layer_norm(graph: Graph, hidden: str, weights: Mapping[str, Vectors], prefix: str, shape: EncoderShape) -> str:
     names = [hidden, *(graph.constant(weights[f"{prefix}LayerNorm.{part}"]) for part in ("weight", "bias"))]
     return graph.node("LayerNormalization", names, axis=-1, epsilon=shape.epsilon)
 
 
-def _pool_mean(graph: _Graph, hidden: str) -> str:
+def _pool_mean(graph: Graph, hidden: str) -> str:
     mask = graph.node("Cast", [ATTENTION_MASK], to=TensorProto.FLOAT)
     column = graph.node("Unsqueeze", [mask, graph.constant([2], np.int64)])
     axis = graph.constant([1], np.int64)
@@ -182,5 +197,6 @@ def _pool_mean(graph: _Graph, hidden: str) -> str:
     return graph.node("Div", [total, graph.node("ReduceSum", [column, axis], keepdims=0)])
 
 
-def _pool_first(graph: _Graph, hidden: str) -> str:
+def pool_first(graph: Graph, hidden: str) -> str:
+    """Add the vector of each text's first token, batch x hidden; its name."""
     return graph.node("Gather", [hidden, graph.constant(0, np.int64)], axis=1)

@@ -3,7 +3,7 @@
 Threads do not spin while they wait: a spinning pool burns the CPU quota of the whole pod. The memory arena is off: it
 keeps the peak of the largest batch for ever and gains no speed here. Since 1.29 the official Linux builds send usage
 data to their maker and keep a device identifier on disk, unless a variable says no before the library is imported.
-Nothing else in this project may import onnxruntime.
+Nothing else in this project may import onnxruntime; cross-encoders take their sessions from here.
 """
 
 from __future__ import annotations
@@ -34,12 +34,7 @@ class OnnxEncoder:
 
     def __init__(self, graph: Path, threads: int) -> None:
         """Load the graph; tens of milliseconds. Raises StartupError for a file that is not one."""
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(graph), _options(threads), providers=["CPUExecutionProvider"]
-            )
-        except (native.Fail, native.InvalidGraph, native.InvalidProtobuf, native.NotImplemented) as error:
-            raise StartupError(f"model: {graph} cannot be loaded; delete it and start again: {error}") from error
+        self._session = open_session(graph, threads)
         self.dimension = int(self._session.get_outputs()[0].shape[1])
 
     def encode(self, batch: Sequence[TokenIds]) -> Vectors:
@@ -47,6 +42,14 @@ class OnnxEncoder:
         ids, mask = pad(batch)
         vectors: Vectors = self._session.run([EMBEDDINGS], {INPUT_IDS: ids, ATTENTION_MASK: mask})[0]
         return vectors
+
+
+def open_session(graph: Path, threads: int) -> onnxruntime.InferenceSession:
+    """A session over any graph of this project. Raises StartupError for a file that is not one."""
+    try:
+        return onnxruntime.InferenceSession(str(graph), _options(threads), providers=["CPUExecutionProvider"])
+    except (native.Fail, native.InvalidGraph, native.InvalidProtobuf, native.NotImplemented) as error:
+        raise StartupError(f"model: {graph} cannot be loaded; delete it and start again: {error}") from error
 
 
 def _options(threads: int) -> onnxruntime.SessionOptions:

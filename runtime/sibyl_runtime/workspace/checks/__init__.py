@@ -27,6 +27,10 @@ from sibyl_runtime.workspace.checks.references import (
     parameters_fit_their_settings,
     references_have_a_meaning,
 )
+from sibyl_runtime.workspace.checks.reranking import (
+    reranking_can_ask_its_language_model,
+    reranking_is_fixed_at_the_start,
+)
 from sibyl_runtime.workspace.checks.server import authentication_has_keys, ports_differ
 from sibyl_runtime.workspace.checks.shops import (
     caching_fits,
@@ -83,6 +87,8 @@ CROSS_CHECKS: tuple[Check, ...] = (
     permissions_mean_tools,
     rate_limits_can_be_kept,
     origins_are_named_for_credentials,
+    reranking_is_fixed_at_the_start,
+    reranking_can_ask_its_language_model,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (

@@ -17,6 +17,7 @@ PROVIDER_KINDS: Mapping[str, str] = {
     "rag.retrieval": "vector_store",
     "data.store_vectors": "vector_store",
     "ai_generation.generation": "llm",
+    "rag.reranking": "llm",
 }
 
 
@@ -60,7 +61,9 @@ def default_llm_is_clear(context: Context) -> Iterator[Finding]:
     if len(names) < 2 or any(name in names for name in DEFAULT_NAMES):
         return
     for used in context.steps():
-        if PROVIDER_KINDS.get(used.step.use) == "llm" and written_provider(context, used)[0] is None:
+        # A step that reranks asks a language model with one subtechnique only; it has a check of its own.
+        asks = PROVIDER_KINDS.get(used.step.use) == "llm" and used.step.use != "rag.reranking"
+        if asks and written_provider(context, used)[0] is None:
             yield Finding(
                 ("providers", "llm"),
                 f'holds {", ".join(sorted(names))}, and step "{used.step.name}" of pipeline "{used.pipeline}" names '

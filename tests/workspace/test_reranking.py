@@ -1,0 +1,64 @@
+"""Which models a document's reranking needs, and where it names them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from sibyl_runtime.workspace import RerankingConfig, cross_encoders, format_path, parse_workspace
+
+DEFAULT = "cross-encoder/ms-marco-MiniLM-L-6-v2"
+RETRIEVAL = {"use": "rag.retrieval"}
+FIRST = "pipelines.p.steps[1].config.model"
+SHARED = {"rag": {"techniques": {"reranking": {"model": "m"}}}}
+
+
+def models(document: dict[str, Any]) -> dict[str, str]:
+    workspace = parse_workspace(document, environ={"RERANKER": "from-the-environment"})
+    return {model: format_path(at) for model, at in cross_encoders(workspace).items()}
+
+
+def pipeline(*reranking: dict[str, Any]) -> dict[str, Any]:
+    steps = [{"use": "rag.reranking", "name": f"r{number}", "config": each} for number, each in enumerate(reranking)]
+    return {"steps": [RETRIEVAL, *steps]}
+
+
+@pytest.mark.parametrize(
+    ("document", "expected"),
+    [
+        ({}, {}),
+        ({"pipelines": {"p": pipeline({})}}, {DEFAULT: FIRST}),
+        ({"pipelines": {"p": pipeline({"model": "m"})}}, {"m": FIRST}),
+        ({"pipelines": {"p": pipeline({"subtechnique": "cross-encoder"})}}, {DEFAULT: FIRST}),
+        ({"pipelines": {"p": pipeline({"subtechnique": "bm25"}, {"subtechnique": "rrf"})}}, {}),
+        (
+            {"pipelines": {"p": pipeline({"model": "m"}, {"model": "n"}), "q": pipeline({"model": "m"})}},
+            {"m": FIRST, "n": "pipelines.p.steps[2].config.model"},
+        ),
+        (
+            {"shops": SHARED, "pipelines": {"p": pipeline({"top_k": 3})}},
+            {"m": "shops.rag.techniques.reranking.model"},
+        ),
+        ({"shops": SHARED}, {}),
+        (
+            {"pipelines": {"p": pipeline({"model": "${RERANKER}"})}},
+            {"from-the-environment": FIRST},
+        ),
+    ],
+)  # fmt: skip
+def test_the_models_that_steps_compare_with_are_known_with_their_places(
+    document: dict[str, Any], expected: dict[str, str]
+) -> None:
+    assert models(document) == expected
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("cross-encoder", "cross_encoder"), ("llm-rerank", "llm"), ("llm_rerank", "llm"), ("bm25-rerank", "bm25"),
+        ("rrf", "fusion"), ("fusion", "fusion"), ("diversity-rerank", "diversity"), ("mmr", "diversity"),
+    ],
+)  # fmt: skip
+def test_every_spelling_of_the_documentation_is_one_of_the_five(written: str, meant: str) -> None:
+    assert RerankingConfig.model_validate({"subtechnique": written}).subtechnique == meant
