@@ -92,6 +92,21 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         f"spec.workspace.mcp.authentication.keys[0]: holds a literal secret{ADVICE}",
     ),
     (
+        "keys in a file that no pod has",
+        document("mcp.authentication.keys_file", "/etc/keys"),
+        {},
+        "spec.workspace.mcp.authentication.keys_file: names a file, and pods mount none of yours; put the keys into a "
+        "Secret, name that in spec.runtime.env, and list ${NAME} in mcp.authentication.keys: when the Secret changes, "
+        "the pods are replaced",
+    ),
+    (
+        "a Redis of the rate limits alone",
+        document("mcp.rate_limiting", {"storage": "redis", "redis_url": "redis://other:6379/0"}),
+        {"cache": CACHE},
+        "spec.workspace.mcp.rate_limiting.redis_url: names a Redis beside spec.cache; write ${REDIS_URL}, which is "
+        "that of it",
+    ),
+    (
         "a literal password in an address",
         llm(base_url="https://user:very-secret@models.example.com/v1"),
         {},
