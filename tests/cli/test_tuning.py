@@ -76,7 +76,7 @@ def test_nothing_is_changed_or_told_where_nothing_is_asked_for() -> None:
 
 def test_ranges_and_lists_of_processors_are_read() -> None:
     first, last = ALLOWED[0], ALLOWED[-1]
-    if ALLOWED == list(range(first, last + 1)):
+    if list(range(first, last + 1)) == ALLOWED:
         assert read_tuning(f"{first}-{last}", None).cpus == frozenset(ALLOWED)
     assert read_tuning(f"{first}, {last}", None).cpus == frozenset({first, last})
 

@@ -244,7 +244,8 @@ def one_source_of_shared_rates(read: ClusterDocument) -> Iterator[Problem]:
     if limiting is None or limiting.redis_url is None or _refers_to(limiting.redis_url, REDIS_URL):
         return
     yield problem(
-        ("mcp", "rate_limiting", "redis_url"), "names a Redis beside spec.cache; write ${REDIS_URL}, which is that of it"
+        ("mcp", "rate_limiting", "redis_url"),
+        "names a Redis beside spec.cache; write ${REDIS_URL}, which is that of it",
     )
 
 

@@ -194,7 +194,10 @@ MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int
         everywhere(443) | {("given address", 8443)},
     ),
     ("keys of tokens", tokens("https://issuer.example.com/jwks"), [], everywhere(443)),
-    ("keys of tokens at a variable", tokens(URL), [{"name": "MODEL_URL", "value": "http://i.example.com"}], everywhere(80)),
+    (
+        "keys of tokens at a variable",
+        tokens(URL), [{"name": "MODEL_URL", "value": "http://i.example.com"}], everywhere(80),
+    ),
     (
         "keys of tokens through a proxy",
         tokens("https://i.example.com"), [{"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}],

@@ -1,4 +1,4 @@
-"""The public keys of an issuer of tokens (JWKS): fetched when needed, kept, and fetched again when they were rotated."""
+"""The public keys of an issuer of tokens (JWKS): fetched when needed, kept, and fetched again when they rotate."""
 
 from __future__ import annotations
 

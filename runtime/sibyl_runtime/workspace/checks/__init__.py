@@ -13,7 +13,6 @@ from sibyl_runtime.workspace.checks.availability import (
 from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluated
 from sibyl_runtime.workspace.checks.context import Check, Context, Finding
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
-from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
 from sibyl_runtime.workspace.checks.protection import (
     authentication_settings_belong,
     key_metadata_means_keys,
@@ -22,6 +21,7 @@ from sibyl_runtime.workspace.checks.protection import (
     rate_limits_can_be_kept,
     tokens_can_be_verified,
 )
+from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
 from sibyl_runtime.workspace.checks.references import (
     parameters_are_declared,
     parameters_fit_their_settings,

@@ -66,7 +66,8 @@ def _shared_secret(authentication: Authentication) -> Iterator[Finding]:
     elif not refers_to_environment(secret) and len(secret.encode()) < SHORTEST_SECRET:
         yield Finding(
             (*_AT, "secret"),
-            f"must have at least {SHORTEST_SECRET} bytes, found {len(secret.encode())}; `openssl rand -hex 32` makes one",
+            f"must have at least {SHORTEST_SECRET} bytes, found {len(secret.encode())}; "
+            "`openssl rand -hex 32` makes one",
         )
 
 
