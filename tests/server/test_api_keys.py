@@ -166,8 +166,9 @@ async def test_a_file_that_cannot_be_read_any_more_leaves_the_keys_as_they_were(
         file.unlink()
     else:
         file.write_bytes(spoilt if isinstance(spoilt, bytes) else spoilt.encode())
-    clock.look()
-    await keys.identify(scope("old"))
+    for _ in range(3):
+        clock.look()
+        await keys.identify(scope("old"))
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert "the keys that were read before stay in force" in caplog.text
     file.write_text(digest("new"))
