@@ -201,6 +201,18 @@ def test_a_document_that_cannot_work_in_a_cluster_is_refused(
 ENV = {"runtime": {"env": [{"name": "KEY", "secretKeyRef": {"name": "keys", "key": "one"}}]}}
 TAKEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("a key by reference", llm(api_key="${KEY}"), ENV),
+    (
+        "the digest of a key",
+        document(
+            "mcp.authentication.keys", ["sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]
+        ),
+        {},
+    ),
+    (
+        "rates in the Redis of the spec",
+        document("mcp.rate_limiting", {"storage": "redis", "redis_url": "${REDIS_URL}"}),
+        {"cache": CACHE},
+    ),
     ("a password by reference", llm(base_url="https://user:${KEY}@models.example.com"), ENV),
     ("an address without a password", llm(base_url="https://models.example.com:8443/v1"), {}),
     ("a variable with a default", llm(base_url="${MODELS:-https://models.example.com}"), {}),
