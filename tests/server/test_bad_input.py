@@ -91,7 +91,10 @@ MALFORMED = [
     media_type("a form", "application/x-www-form-urlencoded", "is application/x-www-form-urlencoded"),
     media_type("plain text", "text/plain; charset=utf-8", "is text/plain"),
     media_type("no type", None, "has no Content-Type"),
-    Case("too large", b'{"query": "%s"}' % (b"x" * 300_000), 413, TOO_LARGE, "request_too_large", {"max_bytes": 300_000}),
+    Case(
+        "too large", b'{"query": "%s"}' % (b"x" * 300_000), 413, TOO_LARGE, "request_too_large",
+        {"max_bytes": 300_000},
+    ),
 ]  # fmt: skip
 WRONG = [
     parameter("nothing", b"", "query", "is required; give text"),

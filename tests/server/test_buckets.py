@@ -137,6 +137,6 @@ async def test_a_caller_who_leaves_does_not_break_the_connection(redis_url: str)
 
 
 def test_an_address_that_is_no_redis_is_refused_and_not_shown() -> None:
-    with pytest.raises(StartupError, match="`mcp.rate_limiting.redis_url` is not a Redis URL") as refused:
+    with pytest.raises(StartupError, match=r"`mcp\.rate_limiting\.redis_url` is not a Redis URL") as refused:
         RedisBuckets("postgresql://user:hunter2@h/db", namespace="docs")
     assert "hunter2" not in refused.value.message

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -22,6 +23,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from sibyl_runtime.errors import Overloaded, StartupError, Unauthorized
 from sibyl_runtime.server.protection import tokens as module
 from sibyl_runtime.server.protection.published_keys import (
+    FETCH_SECONDS,
     FRESH_SECONDS,
     PAUSE_SECONDS,
     STALE_SECONDS,
@@ -220,13 +222,44 @@ async def test_an_issuer_that_is_away_stops_nobody_for_a_while_and_everybody_aft
         issuer.status = 500
         clock.now += FRESH_SECONDS + 1
         await keys.key_of("one")
-        assert issuer.asked == 2
         clock.now += STALE_SECONDS
         with pytest.raises(Overloaded, match=r"cannot be fetched from 127\.0\.0\.1 \(mcp\.authentication\.jwks_url\)"):
             await keys.key_of("one")
         issuer.status = 200
         clock.now += PAUSE_SECONDS
         await keys.key_of("one")
+        await keys.close()
+
+
+async def test_nobody_waits_for_an_issuer_that_does_not_answer_while_its_keys_are_known() -> None:
+    clock = Clock()
+    async with published(public(RSA_KEY, kid="one")) as issuer:
+        keys = PublishedKeys(issuer.url, "RS256", clock)
+        await keys.key_of("one")
+        issuer.answering.clear()
+        clock.now += FRESH_SECONDS + 1
+        async with asyncio.timeout(FETCH_SECONDS / 2):
+            for _ in range(3):
+                await keys.key_of("one")
+        await keys.close()
+        issuer.answering.set()
+
+
+async def test_keys_are_renewed_beside_the_requests() -> None:
+    clock = Clock()
+    async with published(public(RSA_KEY, kid="one")) as issuer:
+        keys = PublishedKeys(issuer.url, "RS256", clock)
+        await keys.key_of("one")
+        issuer.body = key_set(public(OTHER_RSA_KEY, kid="two"))
+        clock.now += FRESH_SECONDS + 1
+        await keys.key_of("one")
+        assert keys._renewal is not None
+        await keys._renewal
+        await keys.key_of("two")
+        with pytest.raises(Unauthorized):
+            await keys.key_of("one")
+        assert issuer.asked == 2
+        await keys.close()
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b'{"keys": 1}', b'{"keys": []}', b"x" * (1 << 20) + b"y"])

@@ -168,7 +168,40 @@ FULL: dict[str, Any] = {
         "max_request_size": 1048576,
         "max_concurrent_requests": 16,
         "ingestion": False,
-        "authentication": {"type": "api_key", "header": "X-API-Key", "keys": ["${API_KEY:-local}"]},
+        "authentication": {
+            "type": "api_key",
+            "header": "X-API-Key",
+            "keys": ["${API_KEY:-local}"],
+            "keys_file": "/etc/sibyl-keys/keys",
+            "key_metadata": {
+                "${API_KEY:-local}": {
+                    "name": "local",
+                    "permissions": ["search_*"],
+                    "rate_limit": {"requests_per_minute": 600, "burst": 60},
+                }
+            },
+        },
+        "rate_limiting": {
+            "enabled": True,
+            "algorithm": "token_bucket",
+            "requests_per_minute": 120,
+            "burst": 20,
+            "by_api_key": True,
+            "by_ip": True,
+            "trusted_proxies": ["10.0.0.0/8"],
+            "storage": "redis",
+            "redis_url": "${REDIS_URL:-redis://localhost:6379/1}",
+        },
+        "compression": {"enabled": True, "algorithm": "gzip", "min_size": 1024},
+        "cdn": {"enabled": True, "provider": "cloudflare", "cache_static": True},
+        "cors": {
+            "enabled": True,
+            "allow_origins": ["https://app.example.com"],
+            "allow_methods": ["POST"],
+            "allow_headers": ["Content-Type"],
+            "allow_credentials": True,
+            "max_age": 60,
+        },
         "tools": [
             {
                 "name": "search_documents",
@@ -177,6 +210,7 @@ FULL: dict[str, Any] = {
                 "version": "2.0.0",
                 "category": "search",
                 "tags": ["rag"],
+                "rate_limit": {"requests_per_minute": 60, "burst": 5},
                 "defaults": {"top_k": 5},
                 "parameters": {
                     "query": {

@@ -196,6 +196,14 @@ ELSEWHERE = {
     ("ToolParameter", "properties"),
     ("VectorStores", "read_strategy"),
     ("VectorStores", "replicas"),
+    # What belongs to tokens, and to a Redis of the limits.
+    ("Authentication", "secret"),
+    ("Authentication", "algorithm"),
+    ("Authentication", "jwks_url"),
+    ("Authentication", "audience"),
+    ("Authentication", "issuer"),
+    ("Authentication", "required_claims"),
+    ("Authentication", "leeway"),
 }
 
 

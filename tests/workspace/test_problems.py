@@ -66,7 +66,7 @@ providers:
       hnsw_ef_serch: 3
 mcp:
   port: "80"
-  compression: {enabled: true}
+  tls: {enabled: true}
 pipelines:
   search:
     steps:
@@ -85,7 +85,7 @@ pipelines:
         'mcp.port: must be a whole number, found "80"  (line 7)',
         "pipelines.search.steps[0].config.topk: unknown key. Did you mean top_k?  (line 14)",
         'pipelines.search.steps[1].condition: "${retrieval.avgscore} < 0.8": step "retrieval" has no "avgscore"',
-        "mcp.compression: `mcp.compression` is not available in this version",
+        "mcp.tls: `mcp.tls` is not available in this version",
         "pipelines.search.steps[1].use: `rag.validation` is not available in this version",
         "6 errors",
     ]
@@ -130,7 +130,7 @@ def test_what_is_not_available_is_not_suggested() -> None:
     with pytest.raises(WorkspaceInvalid) as caught:
         parse_workspace({"name": "w", "mcp": {"authentication": {"type": "oauth"}}})
     assert [str(problem) for problem in caught.value.problems] == [
-        'mcp.authentication.type: found "oauth"; allowed: api_key'
+        'mcp.authentication.type: found "oauth"; allowed: api_key, jwt'
     ]
 
 

@@ -14,6 +14,7 @@ import httpx2
 from sibyl_runtime.errors import (
     DatabaseUnavailable,
     DeadlineExceeded,
+    Forbidden,
     InvalidParameters,
     NotFound,
     Overloaded,
@@ -34,6 +35,7 @@ Sleep = Callable[[float], Awaitable[None]]
 _BY_STATUS: Mapping[int, type[SibylError]] = {
     400: InvalidParameters,
     401: Unauthorized,
+    403: Forbidden,
     404: NotFound,
     413: RequestTooLarge,
     429: Overloaded,

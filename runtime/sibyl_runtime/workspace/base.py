@@ -55,7 +55,8 @@ def literal_values(annotation: Any) -> list[Any]:
 def available_values(field: FieldInfo) -> str:
     """The values of a choice that this version has, as one text."""
     values = literal_values(field.annotation) or [True, False]
-    return ", ".join(str(value).lower() for value in values if value not in planned_values(field))
+    shown = (value for value in values if value not in planned_values(field))
+    return ", ".join(str(value).lower() if isinstance(value, bool) else str(value) for value in shown)
 
 
 def fail_field(field: str, message: str) -> NoReturn:

@@ -70,8 +70,9 @@ def _redacted_parameter(parameter: Any, name: str) -> Any:
 
 
 def _hidden(value: Any) -> Any:
-    if value is None:
-        return None
+    # `allow_credentials: true` is a setting, and no word of it is a secret.
+    if value is None or isinstance(value, bool):
+        return value
     if isinstance(value, list | tuple):
         return [_hidden(inner) for inner in value]
     return _hidden_text(value) if isinstance(value, str) else REDACTED

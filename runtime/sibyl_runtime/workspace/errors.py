@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from sibyl_runtime.workspace.references import EnvironmentText
-from sibyl_runtime.workspace.secrecy import may_hold_secret, without_passwords
+from sibyl_runtime.workspace.secrecy import REDACTED, may_hold_secret, without_passwords
 
 Location = tuple[str | int, ...]
 Lines = Mapping[Location, int]
 
 _PLAIN_KEY = re.compile(r"^[A-Za-z_][A-Za-z0-9_-]*$")
 _LONGEST_QUOTE = 80
+_SHOWN_KEYS = ("${", "sha256:")
 
 
 @dataclass(frozen=True)
@@ -55,9 +56,13 @@ class ArgumentsInvalid(Exception):
 
 
 def format_path(location: Iterable[str | int]) -> str:
-    """The location as a reader writes it: `pipelines.search.steps[2].condition`."""
+    """The location as a reader writes it: `pipelines.search.steps[2].condition`. Without the keys of clients."""
     path = ""
-    for part in location:
+    around: str | int | None = None
+    for written in location:
+        # The one map whose names may be secrets: it is about keys, as they are written elsewhere.
+        hidden = around == "key_metadata" and isinstance(written, str) and not written.startswith(_SHOWN_KEYS)
+        part, around = REDACTED if hidden else written, written
         if isinstance(part, int):
             path += f"[{part}]"
         elif _PLAIN_KEY.match(part):

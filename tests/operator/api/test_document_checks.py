@@ -92,6 +92,21 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         f"spec.workspace.mcp.authentication.keys[0]: holds a literal secret{ADVICE}",
     ),
     (
+        "keys in a file that no pod has",
+        document("mcp.authentication.keys_file", "/etc/keys"),
+        {},
+        "spec.workspace.mcp.authentication.keys_file: names a file, and pods mount none of yours; put the keys into a "
+        "Secret, name that in spec.runtime.env, and list ${NAME} in mcp.authentication.keys: when the Secret changes, "
+        "the pods are replaced",
+    ),
+    (
+        "a Redis of the rate limits alone",
+        document("mcp.rate_limiting", {"storage": "redis", "redis_url": "redis://other:6379/0"}),
+        {"cache": CACHE},
+        "spec.workspace.mcp.rate_limiting.redis_url: names a Redis beside spec.cache; write ${REDIS_URL}, which is "
+        "that of it",
+    ),
+    (
         "a literal password in an address",
         llm(base_url="https://user:very-secret@models.example.com/v1"),
         {},
@@ -186,6 +201,18 @@ def test_a_document_that_cannot_work_in_a_cluster_is_refused(
 ENV = {"runtime": {"env": [{"name": "KEY", "secretKeyRef": {"name": "keys", "key": "one"}}]}}
 TAKEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("a key by reference", llm(api_key="${KEY}"), ENV),
+    (
+        "the digest of a key",
+        document(
+            "mcp.authentication.keys", ["sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"]
+        ),
+        {},
+    ),
+    (
+        "rates in the Redis of the spec",
+        document("mcp.rate_limiting", {"storage": "redis", "redis_url": "${REDIS_URL}"}),
+        {"cache": CACHE},
+    ),
     ("a password by reference", llm(base_url="https://user:${KEY}@models.example.com"), ENV),
     ("an address without a password", llm(base_url="https://models.example.com:8443/v1"), {}),
     ("a variable with a default", llm(base_url="${MODELS:-https://models.example.com}"), {}),

@@ -155,6 +155,10 @@ def model(**provider: Any) -> dict[str, Any]:
     return {"providers": {"llm": {"primary": {"kind": "openai", "model": "m", **provider}}}}
 
 
+def tokens(url: str) -> dict[str, Any]:
+    return {"mcp": {"authentication": {"type": "jwt", "algorithm": "RS256", "jwks_url": url}}}
+
+
 URL = "${MODEL_URL}"
 MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int]]]] = [
     ("none", {}, [], set()),
@@ -187,6 +191,16 @@ MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int
     ),
     (
         "through a proxy", model(), [{"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}],
+        everywhere(443) | {("given address", 8443)},
+    ),
+    ("keys of tokens", tokens("https://issuer.example.com/jwks"), [], everywhere(443)),
+    (
+        "keys of tokens at a variable",
+        tokens(URL), [{"name": "MODEL_URL", "value": "http://i.example.com"}], everywhere(80),
+    ),
+    (
+        "keys of tokens through a proxy",
+        tokens("https://i.example.com"), [{"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}],
         everywhere(443) | {("given address", 8443)},
     ),
     ("a proxy for nobody", {}, [{"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}], set()),

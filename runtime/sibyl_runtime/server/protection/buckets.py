@@ -10,7 +10,7 @@ from typing import Protocol
 from sibyl_runtime.workspace import RateLimit
 
 MOST_BUCKETS = 100_000
-"""A bucket that is full is forgotten. Above this many that are not, the oldest are: memory is bounded, whoever calls."""
+"""A bucket that is full is forgotten. Above this many that are not, the oldest are too: memory is bounded."""
 _FIRST_SWEEP = 1024
 
 

@@ -47,6 +47,9 @@ class Authenticator(Protocol):
     async def identify(self, scope: Scope) -> Caller:
         """The caller. Raises Unauthorized, or Overloaded while it cannot be told."""
 
+    async def close(self) -> None:
+        """Release connections."""
+
 
 REQUESTER: ContextVar[Requester | None] = ContextVar("sibyl_requester", default=None)
 """Set for the task of each HTTP request, and for the tasks that it starts; None where nobody asks over HTTP."""

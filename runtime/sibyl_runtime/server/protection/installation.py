@@ -70,6 +70,8 @@ class Protection:
 
     async def close(self) -> None:
         """Release connections."""
+        if self._authenticator is not None:
+            await self._authenticator.close()
         await self._buckets.close()
 
 

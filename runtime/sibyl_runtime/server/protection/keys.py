@@ -121,8 +121,11 @@ class KeyFile:
                 raise KeyFileInvalid(f"holds {state.st_size:,} bytes; at most {LONGEST_FILE:,} are read")
             text = self._path.read_text(encoding="utf-8")
         except OSError as error:
-            self._state = None
-            raise KeyFileInvalid(f"cannot be read: {error.strerror or error}") from None
+            reason = f"cannot be read: {error.strerror or error}"
+            if self._state == reason:
+                return False  # told already: once a second would fill the log
+            self._state = reason
+            raise KeyFileInvalid(reason) from None
         except UnicodeDecodeError:
             raise KeyFileInvalid("is not UTF-8 text") from None
         self.keys = file_keys(text, self._metadata)
@@ -154,6 +157,9 @@ class ApiKeys:
         if self._file is not None:
             await self._file.look()
         return self.holder(header(scope, self._header))
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
     def holder(self, presented: bytes | None) -> Caller:
         """The same, of a key. Takes the same time whichever key matches, and however much of one."""

@@ -1,4 +1,4 @@
-"""The public keys of an issuer of tokens (JWKS): fetched when needed, kept, and fetched again when they were rotated."""
+"""The public keys of an issuer of tokens (JWKS): fetched when needed, kept, and fetched again when they rotate."""
 
 from __future__ import annotations
 
@@ -42,11 +42,15 @@ class PublishedKeys:
         self._fetched: float | None = None
         self._tried: float | None = None
         self._fetching = asyncio.Lock()
+        self._renewal: asyncio.Task[None] | None = None
 
     async def key_of(self, key_id: str | None) -> jwt.PyJWK:
         """The key of this id; the only one, for a token without an id. Raises Unauthorized or Overloaded."""
-        if self._age() > FRESH_SECONDS:
+        if self._age() > STALE_SECONDS:
             await self._fetch()
+        elif self._age() > FRESH_SECONDS and (self._renewal is None or self._renewal.done()):
+            # Beside the request: an issuer that does not answer must not make everybody wait for its timeout.
+            self._renewal = asyncio.ensure_future(self._fetch())
         if self._age() > STALE_SECONDS:
             raise Overloaded(
                 f"The keys that tokens are verified with cannot be fetched from {urlsplit(self._url).hostname} "
@@ -61,6 +65,12 @@ class PublishedKeys:
         if found is None:
             raise Unauthorized("The token is not signed with a key that this server knows.")
         return found
+
+    async def close(self) -> None:
+        """Stop to fetch."""
+        if self._renewal is not None:
+            self._renewal.cancel()
+            await asyncio.wait([self._renewal])
 
     def _find(self, key_id: str | None) -> jwt.PyJWK | None:
         if key_id is None:
@@ -78,13 +88,14 @@ class PublishedKeys:
             self._tried = self._clock()
             try:
                 self._keys = usable_keys(await self._answer(), self._algorithm)
-            except (FetchFailed, httpx2.HTTPError, httpx2.InvalidURL) as error:
+            except (FetchFailed, TimeoutError, httpx2.HTTPError, httpx2.InvalidURL) as error:
                 logger.warning("keys of tokens: %s: %s", urlsplit(self._url).hostname, error or type(error).__name__)
                 return
             self._fetched = self._clock()
 
     async def _answer(self) -> bytes:
         async with (
+            asyncio.timeout(FETCH_SECONDS),
             httpx2.AsyncClient(timeout=FETCH_SECONDS) as client,
             client.stream("GET", self._url, headers={"Accept": "application/json"}) as response,
         ):

@@ -29,6 +29,9 @@ class VerificationKeys(Protocol):
     async def key_of(self, key_id: str | None) -> Any:
         """The key, as PyJWT takes it. Raises Unauthorized, or Overloaded while it cannot be told."""
 
+    async def close(self) -> None:
+        """Release connections."""
+
 
 class SharedSecret:
     """One secret for all tokens."""
@@ -39,6 +42,9 @@ class SharedSecret:
     async def key_of(self, _: str | None) -> Any:
         """The secret."""
         return self._secret
+
+    async def close(self) -> None:
+        """Nothing is open."""
 
 
 class Tokens:
@@ -65,6 +71,10 @@ class Tokens:
             raise Unauthorized(f"The token must be signed with {self._settings.algorithm}.")
         key = await self._keys.key_of(stated.get("kid"))
         return _caller(self._verified(token, key))
+
+    async def close(self) -> None:
+        """Release connections."""
+        await self._keys.close()
 
     def _verified(self, token: str, key: Any) -> dict[str, Any]:
         settings = self._settings

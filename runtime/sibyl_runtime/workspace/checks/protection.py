@@ -14,6 +14,8 @@ from sibyl_runtime.workspace.text import refers_to_environment
 DOCUMENT_ROUTES: Final = ("store_documents", "prune_documents")
 SHORTEST_SECRET: Final = 32
 _AT: Final[Location] = ("mcp", "authentication")
+# What an algorithm needs is told at its place: one that is misspelt is then not also told what it needs.
+_ALGORITHM: Final[Location] = (*_AT, "algorithm")
 _BELONGING: Final[Mapping[str, frozenset[str]]] = {
     "api_key": frozenset({"header", "keys", "keys_file", "key_metadata"}),
     "jwt": frozenset({"secret", "algorithm", "jwks_url", "audience", "issuer", "required_claims", "leeway"}),
@@ -44,11 +46,9 @@ def tokens_can_be_verified(context: Context) -> Iterator[Finding]:
         yield from _shared_secret(authentication)
         return
     if authentication.jwks_url is None:
-        yield Finding((*_AT, "jwks_url"), f"is required with {authentication.algorithm}: where the public keys are")
+        yield Finding(_ALGORITHM, f"{authentication.algorithm} needs jwks_url: where the public keys are")
     if authentication.secret is not None:
-        yield Finding(
-            (*_AT, "secret"), f"has no effect with {authentication.algorithm}; remove it, or use an algorithm HS..."
-        )
+        yield Finding(_ALGORITHM, f"{authentication.algorithm} needs no secret; remove it, or use HS256")
     address = authentication.jwks_url or "https://"
     if not address.startswith(("http://", "https://")) and not refers_to_environment(address):
         yield Finding((*_AT, "jwks_url"), "must start with https:// or http://")
@@ -58,15 +58,16 @@ def _shared_secret(authentication: Authentication) -> Iterator[Finding]:
     secret = authentication.secret
     if authentication.jwks_url is not None:
         yield Finding(
-            (*_AT, "jwks_url"),
-            f"has no effect with {authentication.algorithm}; remove it, or name the algorithm of the published keys",
+            _ALGORITHM,
+            f"{authentication.algorithm} needs no jwks_url; remove it, or name the algorithm of the published keys",
         )
     if secret is None:
-        yield Finding((*_AT, "secret"), f"is required with {authentication.algorithm}, such as ${{JWT_SECRET}}")
+        yield Finding(_ALGORITHM, f"{authentication.algorithm} needs secret, such as ${{JWT_SECRET}}")
     elif not refers_to_environment(secret) and len(secret.encode()) < SHORTEST_SECRET:
         yield Finding(
             (*_AT, "secret"),
-            f"must have at least {SHORTEST_SECRET} bytes, found {len(secret.encode())}; `openssl rand -hex 32` makes one",
+            f"must have at least {SHORTEST_SECRET} bytes, found {len(secret.encode())}; "
+            "`openssl rand -hex 32` makes one",
         )
 
 
