@@ -34,7 +34,8 @@ OVERTIME = 0.1
 
 @dataclass(frozen=True)
 class ToolOutcome:
-    """What a call came to. `output` is {"answer": str | None, "sources": [...]}.
+    """What a call came to. `output` is {"answer": str | None, "sources": [...]}, with "structured": the object that a
+    structured answer holds, None when nothing was found.
 
     `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
     that was under way. Then no tokens were used and nothing was spent.
@@ -46,6 +47,8 @@ class ToolOutcome:
     stages: tuple[StageTiming, ...]
     cache: Literal["hit", "miss", "off"]
     seconds: float
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -54,8 +57,17 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
     if generated is None:
         output = {"answer": None, "sources": sources(retrieved_chunks(result.results) or [])}
         return ToolOutcome(output, 0, 0.0, result.stages, cache, result.seconds)
-    output = {"answer": generated["answer"], "sources": generated["sources"]}
-    return ToolOutcome(output, generated["tokens"], generated["cost_usd"], result.stages, cache, result.seconds)
+    output = {name: generated[name] for name in ("answer", "sources", "structured") if name in generated}
+    return ToolOutcome(
+        output,
+        generated["tokens"],
+        generated["cost_usd"],
+        result.stages,
+        cache,
+        result.seconds,
+        prompt_tokens=generated.get("prompt_tokens", 0),
+        completion_tokens=generated.get("completion_tokens", 0),
+    )
 
 
 class CorpusVersion:
@@ -118,6 +130,21 @@ class AnswerReuse:
             raise deadline.exceeded("waiting for an identical call") from error
         return outcome if own else _reused(outcome.output, time.perf_counter() - started)
 
+    async def answer_to_a_reader(
+        self, key: str, compute: Callable[[], Awaitable[PipelineResult]], *, deadline: Deadline
+    ) -> ToolOutcome:
+        """As `answer`, for a computation that goes at the pace of one reader: nobody else ever waits for it.
+
+        An identical computation that is under way is joined all the same.
+        """
+        if self._flights.under_way(key):
+            return await self.answer(key, compute, deadline=deadline)
+        started = time.perf_counter()
+        kept = _read(await self._cache.get(key))
+        if kept is not None:
+            return _reused(kept, time.perf_counter() - started)
+        return await self._compute_and_keep(key, compute)
+
     async def _compute_and_keep(self, key: str, compute: Callable[[], Awaitable[PipelineResult]]) -> ToolOutcome:
         result = await compute()
         outcome = outcome_of(result, cache="miss")
@@ -138,4 +165,4 @@ def _read(value: bytes | None) -> Mapping[str, Any] | None:
         output = orjson.loads(value)
     except orjson.JSONDecodeError:
         return None
-    return output if isinstance(output, dict) and output.keys() == {"answer", "sources"} else None
+    return output if isinstance(output, dict) and output.keys() - {"structured"} == {"answer", "sources"} else None

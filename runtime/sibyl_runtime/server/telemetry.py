@@ -17,8 +17,8 @@ from sibyl_runtime.server.request import REQUEST_ID, RequestFacts, attach, heade
 from sibyl_runtime.server.responses import error_response
 
 logger = logging.getLogger("sibyl.request")
-COUNTED_PREFIX = "/mcp/"
-TOLD_PREFIXES = (COUNTED_PREFIX, "/documents")
+COUNTED_PREFIXES = ("/mcp/", "/v1/")
+TOLD_PREFIXES = (*COUNTED_PREFIXES, "/documents")
 CLIENT_CLOSED_REQUEST = 499
 """Not sent: what is counted for a client that went away before its answer (the number that nginx made customary)."""
 _STOPPED = Overloaded("The server is shutting down and could not finish this request; send it again.", retry_after=1.0)
@@ -40,7 +40,7 @@ class Telemetry:
         facts = RequestFacts(request_id(header(scope, b"x-request-id")), time.perf_counter())
         attach(scope, facts)
         REQUEST_ID.set(facts.id)
-        counted = scope["path"].startswith(COUNTED_PREFIX)
+        counted = scope["path"].startswith(COUNTED_PREFIXES)
         told = scope["path"].startswith(TOLD_PREFIXES)
         if counted:
             self._metrics.started()

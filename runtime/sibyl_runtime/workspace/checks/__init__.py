@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sibyl_runtime.workspace.checks.answers import structured_answers_have_a_model
 from sibyl_runtime.workspace.checks.availability import (
     fields_are_available,
     providers_are_available,
@@ -69,6 +70,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     ports_differ,
     kpi_names_are_unique,
     kpis_can_be_measured,
+    structured_answers_have_a_model,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
