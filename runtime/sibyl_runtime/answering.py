@@ -49,6 +49,8 @@ class ToolOutcome:
     seconds: float
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    finish_reason: str = "stop"
+    """As the model gave it: `length` when the answer was cut at its limit. One that is kept was never cut."""
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -67,6 +69,7 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
         result.seconds,
         prompt_tokens=generated.get("prompt_tokens", 0),
         completion_tokens=generated.get("completion_tokens", 0),
+        finish_reason=generated.get("finish_reason", "stop"),
     )
 
 

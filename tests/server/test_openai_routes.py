@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import openai
@@ -97,6 +98,17 @@ async def test_the_last_message_of_the_user_is_the_question_and_the_rest_is_not_
             {"role": "assistant", "content": "It"},
         )
     assert runtime.calls == [{"query": "And\nnow?"}]
+
+
+@pytest.mark.parametrize(("given", "told"), [("length", "length"), ("eos", "stop")])
+async def test_an_answer_that_was_cut_says_so(given: str, told: str) -> None:
+    async def cut(*_: Any) -> ToolOutcome:
+        return replace(ANSWER, finish_reason=given)
+
+    async with served(runtime_of(work=cut)) as server, client_of(server) as client:
+        whole = await ask(client)
+        parts = [chunk async for chunk in await ask(client, stream=True)]
+    assert whole.choices[0].finish_reason == parts[-1].choices[0].finish_reason == told
 
 
 SEVERAL = yaml.safe_dump(

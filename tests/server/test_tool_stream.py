@@ -264,6 +264,23 @@ async def test_a_client_that_reads_slowly_gets_the_error_of_the_deadline() -> No
     assert events_of(response.text)[-1]["error"]["code"] == "deadline_exceeded"
 
 
+async def test_a_stream_that_the_server_cannot_finish_before_it_stops_ends_with_an_error() -> None:
+    begun = asyncio.Event()
+
+    async def hang(listener: Listener, _: Deadline) -> None:
+        await listener(AnswerText("first"))
+        begun.set()
+        await asyncio.Event().wait()
+
+    async with served(telling(hang), timeout=1) as server:
+        asking_for = asyncio.create_task(server.api.post(PATH, json={"query": "x"}))
+        await begun.wait()
+        server.stop.asked.set()
+        last = events_of((await asking_for).text)[-1]
+    assert (last["type"], last["error"]["code"]) == ("error", "overloaded")
+    assert last["error"]["message"].startswith("The server is shutting down")
+
+
 async def test_the_description_of_the_api_has_the_stream_of_each_tool() -> None:
     async with served(telling()) as server:
         described = (await server.api.get("/openapi.json")).json()["paths"]

@@ -131,10 +131,15 @@ def completion(asking: Asked, outcome: ToolOutcome, seconds: float, *, request_i
         "object": "chat.completion",
         "created": created,
         "model": asking.model,
-        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "choices": [{"index": 0, "message": message, "finish_reason": finish_reason(outcome), "logprobs": None}],
         "usage": usage(outcome),
         "sibyl": reply(asking.tool, outcome, seconds, request_id=request_id),
     }
+
+
+def finish_reason(outcome: ToolOutcome) -> str:
+    """Why the answer ends, in the words that OpenAI's API has for it; servers have others."""
+    return outcome.finish_reason if outcome.finish_reason in ("length", "content_filter") else "stop"
 
 
 def usage(outcome: ToolOutcome) -> dict[str, int]:
@@ -165,7 +170,7 @@ class CompletionChunks:
         """The last delta, with `sibyl` as a completion has it; the usage when it was asked for; the end."""
         yield from self._role()
         told = reply(self._asking.tool, outcome, seconds, request_id=self._request_id)
-        yield self._chunk({}, finish_reason="stop", sibyl=told)
+        yield self._chunk({}, finish_reason=finish_reason(outcome), sibyl=told)
         if self._asking.usage:
             yield sse({**self._head(), "choices": [], "usage": usage(outcome)})
         yield b"data: [DONE]\n\n"

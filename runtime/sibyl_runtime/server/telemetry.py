@@ -21,7 +21,7 @@ COUNTED_PREFIXES = ("/mcp/", "/v1/")
 TOLD_PREFIXES = (*COUNTED_PREFIXES, "/documents")
 CLIENT_CLOSED_REQUEST = 499
 """Not sent: what is counted for a client that went away before its answer (the number that nginx made customary)."""
-_STOPPED = Overloaded("The server is shutting down and could not finish this request; send it again.", retry_after=1.0)
+STOPPED = Overloaded("The server is shutting down and could not finish this request; send it again.", retry_after=1.0)
 
 
 class Telemetry:
@@ -50,7 +50,7 @@ class Telemetry:
         except asyncio.CancelledError:
             # The server stops, and this request took longer than it was given. Its task ends here in any case.
             if facts.status is None:
-                await error_response(scope, _STOPPED)(scope, receive, sending)
+                await error_response(scope, STOPPED)(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - facts.started
             status = facts.status or CLIENT_CLOSED_REQUEST

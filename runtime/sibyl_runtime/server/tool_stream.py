@@ -6,6 +6,7 @@ event. The call runs in the task that writes: a client that reads slowly slows i
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
@@ -24,6 +25,7 @@ from sibyl_runtime.server.reply import reply
 from sibyl_runtime.server.request import RequestFacts, facts_of
 from sibyl_runtime.server.responses import error_body, unexpected
 from sibyl_runtime.server.seam import ServedRuntime
+from sibyl_runtime.server.telemetry import STOPPED
 from sibyl_runtime.server.tools import ToolCall
 
 _STREAM = "sibyl.stream"
@@ -92,6 +94,11 @@ class ToolStream(ToolCall):
         scope[_STREAM] = (stream, form)
         try:
             await super().__call__(scope, receive, stream.send)
+        except asyncio.CancelledError:
+            # The server stops, and this answer took longer than it was given.
+            if stream.begun and not stream.ended:
+                await stream.fail(error_body(scope, STOPPED))
+            raise
         except Exception:
             # The status has been sent: without this the client would see an answer that stops.
             if stream.begun and not stream.ended:

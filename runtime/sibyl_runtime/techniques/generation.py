@@ -59,6 +59,7 @@ class Generation:
             "completion_tokens": answer.completion_tokens,
             "model": answer.model,
             "cost_usd": _cost(answer),
+            "finish_reason": answer.finish_reason,
             **extra,
         }
 
@@ -71,6 +72,7 @@ _NOTHING: Mapping[str, Any] = {
     "completion_tokens": 0,
     "model": None,
     "cost_usd": 0.0,
+    "finish_reason": "stop",
 }
 
 
