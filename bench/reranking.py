@@ -13,7 +13,7 @@ import asyncio
 import json
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,10 @@ class StubModel:
         """See LanguageModel."""
         await asyncio.sleep(STUB_SECONDS)
         return Generation(", ".join(str(number + 1) for number in range(KEPT)), "stub", 0, 0, "stop")
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+        """See LanguageModel."""
+        yield await self.generate(request)
 
     async def check(self) -> None:
         """See LanguageModel."""

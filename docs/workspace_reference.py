@@ -37,6 +37,9 @@ def page() -> str:
         if spec.available:
             results = ", ".join(f"`{name}`" for name in sorted(spec.results))
             sections.append(f"## `{spec.id}`\n\n{_sentence(spec.config)} Results: {results}.\n\n{_table(spec.config)}")
+            for title, model in _models(spec.config, spec.id):
+                if model is not spec.config:
+                    sections.append(f"### `{title}`\n\n{_sentence(model)}\n\n{_table(model)}")
     refused = ", ".join(f"`{spec.id}`" for spec in TECHNIQUES.values() if not spec.available)
     sections.append(f"## Not available in this version\n\n{refused}.")
     return "\n\n".join(section.strip() for section in sections) + "\n"

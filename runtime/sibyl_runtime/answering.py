@@ -35,7 +35,8 @@ OVERTIME = 0.1
 
 @dataclass(frozen=True)
 class ToolOutcome:
-    """What a call came to. `output` is {"answer": str | None, "sources": [...]}.
+    """What a call came to. `output` is {"answer": str | None, "sources": [...]}, with "structured": the object that a
+    structured answer holds, None when nothing was found.
 
     `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
     that was under way. Then no tokens were used and nothing was spent. `reranking` says what each reranking step did.
@@ -48,6 +49,10 @@ class ToolOutcome:
     cache: Literal["hit", "miss", "off"]
     seconds: float
     reranking: Sequence[Mapping[str, Any]] = ()
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finish_reason: str = "stop"
+    """As the model gave it: `length` when the answer was cut at its limit. One that is kept was never cut."""
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -57,10 +62,21 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
     if generated is None:
         output = {"answer": None, "sources": sources(retrieved_chunks(result.results) or [])}
     else:
-        output = {"answer": generated["answer"], "sources": generated["sources"]}
+        output = {name: generated[name] for name in ("answer", "sources", "structured") if name in generated}
     tokens, cost = _spent(found)
-    told = reranking_told(result.results, result.stages)
-    return ToolOutcome(output, tokens, cost, result.stages, cache, result.seconds, reranking=told)
+    written = generated or {}
+    return ToolOutcome(
+        output,
+        tokens,
+        cost,
+        result.stages,
+        cache,
+        result.seconds,
+        reranking=reranking_told(result.results, result.stages),
+        prompt_tokens=written.get("prompt_tokens", 0),
+        completion_tokens=written.get("completion_tokens", 0),
+        finish_reason=written.get("finish_reason", "stop"),
+    )
 
 
 def _spent(results: Sequence[Mapping[str, Any]]) -> tuple[int, float | None]:
@@ -130,6 +146,21 @@ class AnswerReuse:
             raise deadline.exceeded("waiting for an identical call") from error
         return outcome if own else _reused(outcome.output, time.perf_counter() - started)
 
+    async def answer_to_a_reader(
+        self, key: str, compute: Callable[[], Awaitable[PipelineResult]], *, deadline: Deadline
+    ) -> ToolOutcome:
+        """As `answer`, for a computation that goes at the pace of one reader: nobody else ever waits for it.
+
+        An identical computation that is under way is joined all the same.
+        """
+        if self._flights.under_way(key):
+            return await self.answer(key, compute, deadline=deadline)
+        started = time.perf_counter()
+        kept = _read(await self._cache.get(key))
+        if kept is not None:
+            return _reused(kept, time.perf_counter() - started)
+        return await self._compute_and_keep(key, compute)
+
     async def _compute_and_keep(self, key: str, compute: Callable[[], Awaitable[PipelineResult]]) -> ToolOutcome:
         result = await compute()
         outcome = outcome_of(result, cache="miss")
@@ -150,4 +181,4 @@ def _read(value: bytes | None) -> Mapping[str, Any] | None:
         output = orjson.loads(value)
     except orjson.JSONDecodeError:
         return None
-    return output if isinstance(output, dict) and output.keys() == {"answer", "sources"} else None
+    return output if isinstance(output, dict) and output.keys() - {"structured"} == {"answer", "sources"} else None

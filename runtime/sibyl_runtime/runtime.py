@@ -22,9 +22,11 @@ from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
 from sibyl_runtime.opening import described, identity_of, local_models, open_services, redis_ping
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, SkippedFile
 from sibyl_runtime.pipeline.engine import PipelineEngine, invalid_arguments
+from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.settings import Settings
 from sibyl_runtime.store.records import IdRange
+from sibyl_runtime.streaming import Narration, piece_size
 from sibyl_runtime.techniques.receive_documents import GivenDocuments, ReceiveDocuments
 from sibyl_runtime.workspace import (
     ArgumentsInvalid,
@@ -134,8 +136,12 @@ class Runtime:
             )
         raise AssertionError("unreachable: the stack does not swallow errors")  # for the type checker
 
-    async def call_tool(self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline) -> ToolOutcome:
+    async def call_tool(
+        self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline, listener: Listener | None = None
+    ) -> ToolOutcome:
         """Answer a call, from the cache where it holds the answer.
+
+        A `listener` hears sources, then the text of the answer in parts, wherever it comes from, before this returns.
 
         Raises NotFound, InvalidParameters with all problems, DeadlineExceeded naming the stage, other SibylErrors.
         """
@@ -145,6 +151,9 @@ class Runtime:
         except ArgumentsInvalid as error:
             raise invalid_arguments(error) from error
 
+        if listener is not None:
+            return await self._tell_answer(found, parameters, listener, deadline)
+
         async def compute() -> PipelineResult:
             return await self.engine.run(found.pipeline, parameters, deadline=deadline)
 
@@ -152,6 +161,22 @@ class Runtime:
             return outcome_of(await compute(), cache="off")
         key = await self._key(found, parameters)
         return await self._reuse.answer(key, compute, deadline=deadline)
+
+    async def _tell_answer(
+        self, tool: Tool, parameters: Mapping[str, Any], listener: Listener, deadline: Deadline
+    ) -> ToolOutcome:
+        narration = Narration(listener)
+
+        async def compute() -> PipelineResult:
+            return await self.engine.run(tool.pipeline, parameters, deadline=deadline, listener=narration)
+
+        if self._reuse is None:
+            outcome = outcome_of(await compute(), cache="off")
+        else:
+            key = await self._key(tool, parameters)
+            outcome = await self._reuse.answer_to_a_reader(key, compute, deadline=deadline)
+        await narration.complete(outcome, piece_size(self.workspace, tool.pipeline, parameters))
+        return outcome
 
     async def ingest(
         self,

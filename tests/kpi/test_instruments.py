@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
@@ -33,6 +33,10 @@ class Model:
 
     async def generate(self, _: GenerationRequest) -> Generation:
         return await self._answer()
+
+    async def stream(self, _: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+        yield "a"
+        yield await self._answer()
 
     async def check(self) -> None:
         raise Overloaded("checked")
@@ -124,6 +128,34 @@ async def test_a_call_that_is_broken_off_is_counted_as_that(metrics: RuntimeMetr
     with pytest.raises(asyncio.CancelledError):
         await task
     assert value(metrics, "sibyl_llm_calls_total", provider="primary", model="gpt-4", status="cancelled") == 1
+
+
+async def test_a_stream_is_counted_once_when_it_has_ended(metrics: RuntimeMetrics) -> None:
+    async def answer() -> Generation:
+        return ANSWER
+
+    model = MeteredLanguageModel(Model(answer), "gpt-4", metrics)
+    assert [part async for part in model.stream(REQUEST)] == ["a", ANSWER]
+    known = {"provider": "primary", "model": "gpt-4"}
+    assert value(metrics, "sibyl_llm_calls_total", **known, status="success") == 1
+    assert value(metrics, "sibyl_llm_calls_total", **known, status="cancelled") is None
+    assert value(metrics, "sibyl_llm_tokens_total", **known, type="prompt") == 100
+
+
+async def test_a_stream_that_fails_or_is_closed_on_the_way_is_counted_as_that(metrics: RuntimeMetrics) -> None:
+    async def refuse() -> Generation:
+        raise Overloaded("busy")
+
+    model = MeteredLanguageModel(Model(refuse), "gpt-4", metrics)
+    with pytest.raises(Overloaded, match="busy"):
+        [part async for part in model.stream(REQUEST)]
+    closed = model.stream(REQUEST)
+    assert await anext(closed) == "a"
+    await closed.aclose()
+    known = {"provider": "primary", "model": "gpt-4"}
+    assert value(metrics, "sibyl_llm_calls_total", **known, status="overloaded") == 1
+    assert value(metrics, "sibyl_llm_calls_total", **known, status="cancelled") == 1
+    assert value(metrics, "sibyl_llm_calls_total", **known, status="success") == 0
 
 
 async def test_a_check_is_no_call(metrics: RuntimeMetrics) -> None:

@@ -15,6 +15,7 @@ import yaml
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.kpi import RuntimeMetrics
 from sibyl_runtime.pipeline.context import Deadline, Services, SkippedFile, StageTiming
+from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.runtime import IngestReport
 from sibyl_runtime.server.app import create_applications
 from sibyl_runtime.server.health import Lifecycle
@@ -26,6 +27,7 @@ from sibyl_runtime.techniques.receive_documents import GivenDocuments
 from sibyl_runtime.workspace import SourceDocument, Workspace, load_document, parse_workspace
 
 Answer = Callable[[str, Mapping[str, Any], Deadline], Awaitable[ToolOutcome]]
+Narrate = Callable[[Listener, Deadline], Awaitable[None]]
 STAGES = (
     StageTiming("search", "retrieval", "embed", 0.0021),
     StageTiming("search", "retrieval", "retrieve", 0.0009),
@@ -73,6 +75,8 @@ class ScriptedRuntime:
     workspace: Workspace
     source: SourceDocument
     answer: Answer = answer_at_once
+    narrate: Narrate | None = None
+    """What a listener hears before `answer`."""
     store: FakeStore = field(default_factory=FakeStore)
     config_hash: str = "v1-0123456789ab"
     description: tuple[str, ...] = ("test",)
@@ -87,8 +91,12 @@ class ScriptedRuntime:
         parts = {"store": self.store, "embedder": FakeEmbedder(), "workspace": self.workspace}
         return cast("Services", type("Parts", (), parts))
 
-    async def call_tool(self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline) -> ToolOutcome:
+    async def call_tool(
+        self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline, listener: Listener | None = None
+    ) -> ToolOutcome:
         self.calls.append(arguments)
+        if listener is not None and self.narrate is not None:
+            await self.narrate(listener, deadline)
         return await self.answer(tool, arguments, deadline)
 
     async def store_documents(self, given: GivenDocuments, *, pipeline: str, deadline: Deadline) -> IngestReport:

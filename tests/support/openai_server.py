@@ -6,11 +6,13 @@ A conftest imports both `openai_process` and `openai_server`, each `as` itself. 
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 import json
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +20,7 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 
@@ -31,6 +33,9 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     content_type: str = "application/json"
     hangs: bool = False
+    events: Iterable[bytes] | None = None
+    """What a streamed answer sends, one by one; then it ends, hangs (`hangs`) or breaks off (`breaks`)."""
+    breaks: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,39 @@ def refusal(status: int, message: str = "refused", *, code: str | None = None, *
     return Reply(status=status, body=json.dumps(error).encode(), headers=named)
 
 
+def streamed(
+    *texts: str,
+    usage: bool = True,
+    finish_reason: str | None = "stop",
+    hangs: bool = False,
+    breaks: bool = False,
+) -> Reply:
+    """A streamed completion of these parts, with 100 prompt and 20 completion tokens at its end."""
+    return Reply(events=_events(texts, usage, None if hangs or breaks else finish_reason), hangs=hangs, breaks=breaks)
+
+
+def endless(text: str) -> Reply:
+    """A streamed completion that never ends."""
+    return Reply(events=(_chunk({"content": text}) for _ in itertools.count()))
+
+
+def _events(texts: Sequence[str], usage: bool, finish_reason: str | None) -> list[bytes]:
+    events = [_chunk({"role": "assistant", "content": ""}), *(_chunk({"content": text}) for text in texts)]
+    if finish_reason is not None:
+        events.append(_chunk({}, finish_reason))
+        if usage:
+            counted = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
+            events.append(_chunk(None, usage=counted))
+        events.append(b"data: [DONE]\n\n")
+    return events
+
+
+def _chunk(delta: Mapping[str, Any] | None, finish_reason: str | None = None, **more: Any) -> bytes:
+    choices = [] if delta is None else [{"index": 0, "delta": delta, "finish_reason": finish_reason}]
+    body = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt-4-0613", "choices": choices}
+    return b"data: %s\n\n" % json.dumps({**body, **more}).encode()
+
+
 def silence() -> Reply:
     """Accepts the request and never answers."""
     return Reply(hangs=True)
@@ -90,6 +128,10 @@ class OpenAIServer:
 
     def __init__(self) -> None:
         self.received: list[Received] = []
+        self.written = 0
+        """Events of streamed answers that were handed to the connection."""
+        self.left = threading.Event()
+        """Set when a client has broken a streamed answer off."""
         self._script: deque[Reply] = deque([completion()])
         self._models = MODELS
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -97,7 +139,7 @@ class OpenAIServer:
             Route("/v1/chat/completions", self._complete, methods=["POST"]),
             Route("/v1/models", self._list_models),
         ]
-        config = uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off", ws="none")
+        config = uvicorn.Config(Starlette(routes=routes), log_level="critical", lifespan="off", ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, kwargs={"sockets": [self._socket]}, daemon=True)
         self._thread.start()
@@ -117,6 +159,8 @@ class OpenAIServer:
     def forget(self) -> None:
         """Back to how it started: nothing received, every request answered well."""
         self.received.clear()
+        self.written = 0
+        self.left.clear()
         self.reply_with(completion())
         self.list_models_with(MODELS)
 
@@ -134,7 +178,23 @@ class OpenAIServer:
         await self._record(request)
         return await self._send(request, self._models)
 
+    async def _stream(self, reply: Reply) -> AsyncIterator[bytes]:
+        try:
+            for event in reply.events or ():
+                yield event
+                self.written += 1
+                await asyncio.sleep(0)  # to send to a client that has gone does not wait, and would never end
+            if reply.breaks:
+                raise ConnectionAbortedError("scripted")
+            if reply.hangs:
+                await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            self.left.set()
+            raise
+
     async def _send(self, request: Request, reply: Reply) -> Response:
+        if reply.events is not None:
+            return StreamingResponse(self._stream(reply), media_type="text/event-stream")
         if reply.hangs:
             await request.receive()  # the body is read, so what comes next is that the client has gone
         return Response(reply.body, reply.status, dict(reply.headers), media_type=reply.content_type)

@@ -6,7 +6,7 @@ In a conftest: `from tests.support.parts import embedder as embedder, parts as p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -167,6 +167,13 @@ class ScriptedModel:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+        """The answer in parts of three characters."""
+        generation = await self.generate(request)
+        for start in range(0, len(generation.text), 3):
+            yield generation.text[start : start + 3]
+        yield generation
 
     async def check(self) -> None:
         await self.before()

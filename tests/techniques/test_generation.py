@@ -54,8 +54,11 @@ async def test_an_answer_comes_with_every_chunk_as_a_source(context: StepContext
             },
         ],
         "tokens": 75,
+        "prompt_tokens": 70,
+        "completion_tokens": 5,
         "model": "m-1",
         "cost_usd": 0.0021,
+        "finish_reason": "stop",
     }  # fmt: skip
     assert context.single_use == []
 
@@ -97,7 +100,8 @@ async def test_another_provider_can_be_named(context: StepContext, model: Script
 async def test_without_chunks_no_model_is_asked(context: StepContext, model: ScriptedModel) -> None:
     context.results = {"retrieval": {"chunks": []}}
     assert await run(context) == {
-        "answer": NOTHING_FOUND, "sources": [], "tokens": 0, "model": None, "cost_usd": 0.0,
+        "answer": NOTHING_FOUND, "sources": [], "tokens": 0, "prompt_tokens": 0, "completion_tokens": 0, "model": None,
+        "cost_usd": 0.0, "finish_reason": "stop",
     }  # fmt: skip
     assert model.requests == []
 

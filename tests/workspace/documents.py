@@ -10,6 +10,19 @@ from sibyl_runtime.workspace import Problem, Workspace, WorkspaceInvalid, parse_
 
 Path = tuple[str | int, ...]
 
+ANSWER_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "title": "Rule",
+    "description": "A rule of the handbook.",
+    "properties": {
+        "days": {"type": "integer", "minimum": 0, "maximum": 365},
+        "name": {"type": "string", "minLength": 1, "maxLength": 80, "pattern": "[a-z]", "enum": ["leave", "travel"]},
+        "notes": {"type": "array", "items": {"type": "string"}, "minItems": 0, "maxItems": 5},
+    },
+    "required": ["name"],
+    "additionalProperties": False,
+}
+
 FULL: dict[str, Any] = {
     "name": "handbook",
     "description": "Answers from the staff handbook.",
@@ -127,6 +140,23 @@ FULL: dict[str, Any] = {
                 },
             ],
         },
+        "tell": {
+            "parameters": {"query": {"type": "string"}},
+            "steps": [
+                {"use": "rag.retrieval"},
+                {"use": "ai_generation.generation", "config": {"subtechnique": "streaming", "chunk_size": 10}},
+            ],
+        },
+        "extract": {
+            "parameters": {"query": {"type": "string"}},
+            "steps": [
+                {"use": "rag.retrieval"},
+                {
+                    "use": "ai_generation.generation",
+                    "config": {"subtechnique": "structured", "provider": "primary", "answer_schema": ANSWER_SCHEMA},
+                },
+            ],
+        },
         "load": {
             "steps": [
                 {
@@ -168,6 +198,7 @@ FULL: dict[str, Any] = {
         "max_request_size": 1048576,
         "max_concurrent_requests": 16,
         "ingestion": False,
+        "page": False,
         "authentication": {
             "type": "api_key",
             "header": "X-API-Key",

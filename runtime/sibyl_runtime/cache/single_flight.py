@@ -35,6 +35,10 @@ class SingleFlight(Generic[T]):
         """Calls that were served by somebody else's computation, or waited for one."""
         return self._joined
 
+    def under_way(self, key: str) -> bool:
+        """Whether a call with this key would join another one."""
+        return key in self._flights
+
     async def run(self, key: str, compute: Callable[[], Awaitable[T]]) -> T:
         """The result of `compute`, or of a call with the same key that is already under way.
 

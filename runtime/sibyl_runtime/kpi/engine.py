@@ -11,6 +11,7 @@ from sibyl_runtime.kpi.instruments import CANCELLED
 from sibyl_runtime.kpi.metrics import ERROR, SUCCESS, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, StageTiming
 from sibyl_runtime.pipeline.engine import AS_REGISTERED, PipelineEngine
+from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.techniques import REGISTRY
 from sibyl_runtime.techniques.technique import Technique
@@ -33,12 +34,15 @@ class MeteredEngine(PipelineEngine):
         deadline: Deadline,
         progress: Progress | None = None,
         instead: Mapping[str, Technique] = AS_REGISTERED,
+        listener: Listener | None = None,
     ) -> PipelineResult:
         """See PipelineEngine."""
         started = time.perf_counter()
         status = ERROR
         try:
-            result = await super().run(pipeline, parameters, deadline=deadline, progress=progress, instead=instead)
+            result = await super().run(
+                pipeline, parameters, deadline=deadline, progress=progress, instead=instead, listener=listener
+            )
             status = SUCCESS
         except asyncio.CancelledError:
             status = CANCELLED

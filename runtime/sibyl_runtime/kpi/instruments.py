@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from sibyl_runtime.errors import SibylError
@@ -111,6 +112,27 @@ class MeteredLanguageModel:
         except asyncio.CancelledError:
             self._metrics.called(self.name, self._model, CANCELLED)
             raise
+        self._answered(generation)
+        return generation
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+        """See LanguageModel. A stream that its reader closes before the end is a call that was broken off."""
+        outcome = CANCELLED
+        try:
+            async with aclosing(self._inner.stream(request)) as parts:
+                async for part in parts:
+                    if isinstance(part, Generation):
+                        outcome = SUCCESS
+                        self._answered(part)
+                    yield part
+        except SibylError as error:
+            outcome = error.code
+            raise
+        finally:
+            if outcome != SUCCESS:
+                self._metrics.called(self.name, self._model, outcome)
+
+    def _answered(self, generation: Generation) -> None:
         # The answer names the model as its provider does (`gpt-4o-2026-05-13`); labels keep the configured name.
         self._metrics.called(self.name, self._model, SUCCESS)
         self._metrics.used(
@@ -120,7 +142,6 @@ class MeteredLanguageModel:
             completion=generation.completion_tokens,
             cost_usd=generation.cost_usd,
         )
-        return generation
 
     async def check(self) -> None:
         """See LanguageModel."""

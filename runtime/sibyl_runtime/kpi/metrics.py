@@ -81,8 +81,12 @@ class ToolMetrics:
         self._seconds = families.latency("sibyl_mcp_tool_duration_seconds", "Time a tool call took.", "tool")
         self._errors = families.counter("sibyl_mcp_tool_errors_total", "Failed tool calls.", "tool", "error_type")
         self._tokens = families.counter("sibyl_tokens_used_total", "Tokens used by tool calls.").of()
+        self._first = families.latency(
+            "sibyl_mcp_tool_first_token_seconds", "Time until a streamed answer began.", "tool"
+        )
         self._calls.create(tools, (SUCCESS, ERROR, CLIENT_ERROR))
         self._seconds.create(tools)
+        self._first.create(tools)
         self._errors.create(tools, (*SERVICE_FAULTS, errors.InvalidParameters.code))
 
     def answered(self, tool: str, seconds: float, tokens: int) -> None:
@@ -91,6 +95,10 @@ class ToolMetrics:
         self._seconds.of(tool).observe(seconds)
         if tokens:
             self._tokens.inc(tokens)
+
+    def began(self, tool: str, seconds: float) -> None:
+        """The first text of a streamed answer went out, `seconds` after the request came in."""
+        self._first.of(tool).observe(seconds)
 
     def failed(self, tool: str, code: str, status: int, seconds: float) -> None:
         """A call ended in the error `code`, sent as HTTP `status`."""

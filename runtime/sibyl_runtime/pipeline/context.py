@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sibyl_runtime.errors import StepFailed
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import IngestLedger, IngestProgress, Progress, SkippedFile
+from sibyl_runtime.pipeline.listening import Event, Listener
 from sibyl_runtime.pipeline.stream import Stream
 from sibyl_runtime.pipeline.timing import StageRecorder, StageTiming
 from sibyl_runtime.providers.protocols import CrossEncoder, Embedder, LanguageModel
@@ -26,6 +27,9 @@ __all__ = [
     "StageTiming",
     "StepContext",
 ]
+
+SEND: Final = "send"
+"""Names, in the error of a deadline, the time in which the answer waits for its reader."""
 
 AnyStream = TypeVar("AnyStream", bound=Stream[Any])
 
@@ -57,6 +61,14 @@ class StepContext:
     recorder: StageRecorder = field(default_factory=lambda: StageRecorder(""))
     single_use: list[str] = field(default_factory=list)
     """Reasons why the outcome of this run must not be kept for others; a step may add one."""
+    listener: Listener | None = None
+    """Who hears the answer while it is made: set for the step whose answer will be the run's, None for all others."""
+
+    async def tell(self, event: Event) -> None:
+        """Let the listener hear `event`, at its own pace. Not timed: a slow reader is not a slow stage."""
+        if self.listener is not None:
+            self.recorder.running = (self.step, SEND)
+            await self.listener(event)
 
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Measure what runs inside as `stage` of this step; turns of one stage add up."""

@@ -7,14 +7,15 @@ step's place, so that a fault is never anonymous and never taken for an answer.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
 
-from sibyl_runtime.errors import InvalidParameters, NotFound
+from sibyl_runtime.errors import InvalidParameters, NotFound, StepFailed
 from sibyl_runtime.pipeline.context import Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import Progress
+from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.pipeline.run import PipelineResult, PipelineRun
 from sibyl_runtime.pipeline.timing import Clock, StageRecorder
 from sibyl_runtime.techniques import REGISTRY
@@ -29,6 +30,9 @@ from sibyl_runtime.workspace import (
     step_config,
     technique,
 )
+
+ANSWER: Final = "answer"
+"""The result whose last one is what a run answers."""
 
 AS_REGISTERED: Final[Mapping[str, Technique]] = MappingProxyType({})
 
@@ -57,8 +61,11 @@ class PipelineEngine:
         deadline: Deadline,
         progress: Progress | None = None,
         instead: Mapping[str, Technique] = AS_REGISTERED,
+        listener: Listener | None = None,
     ) -> PipelineResult:
         """Run the steps in order. `instead` holds, by id, techniques that stand in for the registered ones this once.
+
+        A `listener` hears stages as they end and the answer as it is made; the run goes at its pace.
 
         Raises NotFound for an unknown pipeline, InvalidParameters for a value that does not fit a step,
         DeadlineExceeded naming the stage, StepFailed naming the step, and what the techniques raise.
@@ -72,10 +79,11 @@ class PipelineEngine:
             deadline=deadline.capped(plan.timeout_s),
             progress=progress,
             recorder=StageRecorder(pipeline, self._clock),
+            listener=listener,
         )
         try:
-            for step in plan.steps:
-                await self._step(run, step, instead)
+            for position, step in enumerate(plan.steps):
+                await self._step(run, step, plan.steps[position + 1 :], instead)
             await run.settle()
         finally:
             await run.close_streams()
@@ -89,7 +97,9 @@ class PipelineEngine:
             raise NotFound(f"there is no pipeline `{pipeline}`; known: {known}", details={"pipeline": pipeline})
         return plan
 
-    async def _step(self, run: PipelineRun, step: Step, instead: Mapping[str, Technique]) -> None:
+    async def _step(
+        self, run: PipelineRun, step: Step, later: Sequence[Step], instead: Mapping[str, Technique]
+    ) -> None:
         context = run.context(step.name)
         named = technique(step.use).id
         worker = instead.get(named) or self._techniques.get(named)
@@ -105,7 +115,24 @@ class PipelineEngine:
             raise invalid_arguments(error) from error
         except WorkspaceInvalid as error:
             raise context.failed("has settings that do not fit: " + "; ".join(map(str, error.problems))) from error
+        if run.listener is not None and self._answers_last(step, later, context):
+            context.listener = run.listener
         await run.finish(context, worker.stage, lambda: worker.run(context, config))
+        await run.tell_stages(context)
+
+    def _answers_last(self, step: Step, later: Sequence[Step], context: StepContext) -> bool:
+        """Whether what this step answers is what the run will answer, as far as can be known before it runs."""
+        if ANSWER not in technique(step.use).results:
+            return False
+        for other in later:
+            if ANSWER not in technique(other.use).results:
+                continue
+            try:
+                if self._wanted(other, context):
+                    return False
+            except StepFailed:  # its condition is about what has not run yet
+                return False
+        return True
 
     def _wanted(self, step: Step, context: StepContext) -> bool:
         if step.condition is None:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sibyl_runtime.errors import DeadlineExceeded, SibylError
-from sibyl_runtime.pipeline.context import Services, StepContext
+from sibyl_runtime.pipeline.context import SEND, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import IngestLedger, Progress
+from sibyl_runtime.pipeline.listening import Listener, StageEnded
 from sibyl_runtime.pipeline.stream import Stream
 from sibyl_runtime.pipeline.timing import StageRecorder, StageTiming
 
@@ -45,9 +46,10 @@ class PipelineRun:
     recorder: StageRecorder
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     single_use: list[str] = field(default_factory=list)
+    listener: Listener | None = None
 
-    def context(self, step: str) -> StepContext:
-        """What the step called `step` is given."""
+    def context(self, step: str, *, listener: Listener | None = None) -> StepContext:
+        """What the step called `step` is given; a `listener` when its answer will be the run's."""
         return StepContext(
             services=self.services,
             pipeline=self.pipeline,
@@ -58,12 +60,26 @@ class PipelineRun:
             progress=self.progress,
             recorder=self.recorder,
             single_use=self.single_use,
+            listener=listener,
         )
 
     async def finish(self, context: StepContext, stage: str, work: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
         """Run a step and keep what it returns."""
         self.results[context.step] = dict(await self.guarded(context, stage, work))
         self._publish_counts()
+
+    async def tell_stages(self, context: StepContext) -> None:
+        """Let the listener hear how long the stages of a step took that has just ended."""
+        listener = self.listener
+        if listener is None:
+            return
+
+        async def tell() -> None:
+            for timing in self.recorder.timings():
+                if timing.step == context.step and not timing.skipped:
+                    await listener(StageEnded(timing.step, timing.stage, timing.seconds))
+
+        await self.guarded(context, SEND, tell)
 
     async def guarded(self, context: StepContext, stage: str, work: Callable[[], Awaitable[Value]]) -> Value:
         """The value of `work`, within the deadline; every failure gets the place where it happened.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -83,7 +83,10 @@ class Passage:
 
 @dataclass(frozen=True)
 class GenerationRequest:
-    """What to answer, from what, within which bounds. `timeout` in seconds; None leaves it to the provider."""
+    """What to answer, from what, within which bounds. `timeout` in seconds; None leaves it to the provider.
+
+    `answer_schema` is the JSON Schema that the text of the answer should fit; the model is asked, not trusted.
+    """
 
     question: str
     passages: Sequence[Passage]
@@ -92,6 +95,7 @@ class GenerationRequest:
     temperature: float | None = None
     stop_sequences: tuple[str, ...] = ()
     timeout: float | None = None
+    answer_schema: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,13 @@ class LanguageModel(Protocol):
 
     async def generate(self, request: GenerationRequest) -> Generation:
         """Raises ProviderError, Overloaded (the provider's 429) or DeadlineExceeded."""
+
+    def stream(self, request: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+        """The text as it is written, in parts of any length, and last the Generation of all of it.
+
+        Nothing is asked for while the reader works on a part. Closing the generator ends the call. Raises as `generate`
+        does, also between two parts.
+        """
 
     async def check(self) -> None:
         """Cheap proof that the provider can be used; raises as `generate` does. Never spends tokens."""

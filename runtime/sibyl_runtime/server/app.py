@@ -20,16 +20,20 @@ from starlette.types import ASGIApp, ExceptionHandler
 from sibyl_runtime import __version__
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi import RuntimeMetrics, sampling
-from sibyl_runtime.server import catalogue, document_schema
+from sibyl_runtime.server import catalogue, document_schema, stream_schema
+from sibyl_runtime.server.admission import ConcurrencyGate
 from sibyl_runtime.server.configuration import Configuration, IndexReader
 from sibyl_runtime.server.documents import PATHS, add_document_routes
 from sibyl_runtime.server.health import Health, Lifecycle
 from sibyl_runtime.server.kpis import Kpis
+from sibyl_runtime.server.openai_dialect import OpenAIDialect
+from sibyl_runtime.server.openai_routes import add_openai_routes
 from sibyl_runtime.server.page import page_routes
 from sibyl_runtime.server.protection import Protection, protection_of
 from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on_unexpected, on_validation_error
 from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.telemetry import Telemetry
+from sibyl_runtime.server.tool_stream import add_stream_route
 from sibyl_runtime.server.tools import add_tool_routes, offered_tools
 
 _HANDLERS: Mapping[Any, ExceptionHandler] = {
@@ -59,7 +63,7 @@ def create_applications(
     health = Health(runtime, lifecycle)
     shared = [*health.routes(), Configuration(runtime, index).route(), Kpis(metrics.indicators).route()]
     return Applications(
-        api=Telemetry(_api(protection, metrics, health, shared), metrics),
+        api=Telemetry(OpenAIDialect(_api(protection, metrics, health, shared), runtime.workspace.mcp), metrics),
         watch=Telemetry(_watch(metrics.registry, shared), metrics),
     )
 
@@ -87,7 +91,10 @@ def _api(protection: Protection, metrics: RuntimeMetrics, health: Health, shared
         redirect_slashes=False,
         exception_handlers=dict(_HANDLERS),
     )
-    add_tool_routes(app, runtime, metrics)
+    gate = ConcurrencyGate(runtime.workspace.mcp.max_concurrent_requests)
+    add_tool_routes(app, runtime, metrics, gate)
+    add_stream_route(app, runtime, metrics, gate)
+    add_openai_routes(app, runtime, metrics, gate)
     if runtime.workspace.mcp.ingestion:
         add_document_routes(app, runtime)
     app.router.routes.extend([*page_routes(runtime.workspace), *shared])
@@ -118,6 +125,7 @@ def _describe(app: FastAPI, runtime: ServedRuntime) -> None:
     def described() -> dict[str, Any]:
         document = generated()
         document["paths"] |= catalogue.operations(tools)
+        document["paths"] |= stream_schema.operations(tools)
         if runtime.workspace.mcp.ingestion:
             document["paths"] |= document_schema.operations(PATHS)
         return document

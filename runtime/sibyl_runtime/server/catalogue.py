@@ -45,6 +45,10 @@ RESPONSE_SCHEMA: dict[str, Any] = {
                         },
                     },
                 },
+                "structured": {
+                    "type": ["object", "null"],
+                    "description": "The answer as an object, of a pipeline that is told its schema.",
+                },
             },
         },
         "metadata": {

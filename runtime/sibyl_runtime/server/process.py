@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import uvicorn
 
+from sibyl_runtime.server.abortable import AbortableHttp
 from sibyl_runtime.server.app import Applications
 from sibyl_runtime.server.health import Lifecycle
 
@@ -135,7 +136,7 @@ def _config(app: object, timeout: float, *, lifespan: str) -> uvicorn.Config:
     return uvicorn.Config(
         app,  # type: ignore[arg-type]  # ASGI applications of starlette and uvicorn differ in the names of types only
         lifespan=lifespan,  # type: ignore[arg-type]  # on or off
-        http="httptools",
+        http=AbortableHttp,
         ws="none",
         log_config=None,
         access_log=False,

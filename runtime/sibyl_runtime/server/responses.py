@@ -78,11 +78,15 @@ def error_response(scope: Scope, error: SibylError, headers: Mapping[str, str] |
         retry_after = RETRY_AFTER_SECONDS
     if retry_after is not None:
         sent["Retry-After"] = str(max(1, math.ceil(retry_after)))
-    body = {
+    return JSON(error_body(scope, error), status_code=status, headers=sent)
+
+
+def error_body(scope: Scope, error: SibylError) -> dict[str, Any]:
+    """The documented JSON of `error`."""
+    return {
         "error": {"code": error.code, "message": error.message, "details": error.details},
         "request_id": facts_of(scope).id,
     }
-    return JSON(body, status_code=status, headers=sent)
 
 
 async def on_sibyl_error(request: Request, error: Exception) -> Response:
@@ -124,5 +128,9 @@ async def on_validation_error(request: Request, error: Exception) -> Response:
 
 async def on_unexpected(request: Request, error: Exception) -> Response:
     """A fault of ours: the client gets the id under which the log has the cause, and nothing else."""
-    message = f"The server failed; its log names the cause under request id {facts_of(request.scope).id}."
-    return error_response(request.scope, SibylError(message))
+    return error_response(request.scope, unexpected(request.scope))
+
+
+def unexpected(scope: Scope) -> SibylError:
+    """What a client is told of such a fault."""
+    return SibylError(f"The server failed; its log names the cause under request id {facts_of(scope).id}.")

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.pipeline.context import Deadline, Services
+from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.runtime import IngestReport
 from sibyl_runtime.store.records import IdRange
 from sibyl_runtime.techniques.receive_documents import GivenDocuments
@@ -32,8 +33,10 @@ class ServedRuntime(Protocol):
     def services(self) -> Services:
         """The open parts."""
 
-    async def call_tool(self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline) -> ToolOutcome:
-        """Answer, or raise a SibylError."""
+    async def call_tool(
+        self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline, listener: Listener | None = None
+    ) -> ToolOutcome:
+        """Answer, or raise a SibylError. A listener hears the answer before it is returned."""
 
     async def store_documents(self, given: GivenDocuments, *, pipeline: str, deadline: Deadline) -> IngestReport:
         """Store documents that a client gives, or raise a SibylError."""

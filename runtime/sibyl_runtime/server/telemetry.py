@@ -17,11 +17,11 @@ from sibyl_runtime.server.request import REQUEST_ID, RequestFacts, attach, heade
 from sibyl_runtime.server.responses import error_response
 
 logger = logging.getLogger("sibyl.request")
-COUNTED_PREFIX = "/mcp/"
-TOLD_PREFIXES = (COUNTED_PREFIX, "/documents")
+COUNTED_PREFIXES = ("/mcp/", "/v1/")
+TOLD_PREFIXES = (*COUNTED_PREFIXES, "/documents")
 CLIENT_CLOSED_REQUEST = 499
 """Not sent: what is counted for a client that went away before its answer (the number that nginx made customary)."""
-_STOPPED = Overloaded("The server is shutting down and could not finish this request; send it again.", retry_after=1.0)
+STOPPED = Overloaded("The server is shutting down and could not finish this request; send it again.", retry_after=1.0)
 
 
 class Telemetry:
@@ -40,7 +40,7 @@ class Telemetry:
         facts = RequestFacts(request_id(header(scope, b"x-request-id")), time.perf_counter())
         attach(scope, facts)
         REQUEST_ID.set(facts.id)
-        counted = scope["path"].startswith(COUNTED_PREFIX)
+        counted = scope["path"].startswith(COUNTED_PREFIXES)
         told = scope["path"].startswith(TOLD_PREFIXES)
         if counted:
             self._metrics.started()
@@ -50,7 +50,7 @@ class Telemetry:
         except asyncio.CancelledError:
             # The server stops, and this request took longer than it was given. Its task ends here in any case.
             if facts.status is None:
-                await error_response(scope, _STOPPED)(scope, receive, sending)
+                await error_response(scope, STOPPED)(scope, receive, sending)
         finally:
             seconds = time.perf_counter() - facts.started
             status = facts.status or CLIENT_CLOSED_REQUEST

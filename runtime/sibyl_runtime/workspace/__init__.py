@@ -6,6 +6,7 @@ Everything that other packages may use is exported here.
 
 from __future__ import annotations
 
+from sibyl_runtime.workspace.answer_schema import AnswerSchema
 from sibyl_runtime.workspace.arguments import pipeline_parameters, validate_arguments, validate_parameters
 from sibyl_runtime.workspace.base import PLANNED, PLANNED_VALUES, StrictModel
 from sibyl_runtime.workspace.canonical import effective_hash, redact
@@ -76,6 +77,7 @@ __all__ = [
     "REDACTED",
     "SHARED_SECRET_ALGORITHMS",
     "TECHNIQUES",
+    "AnswerSchema",
     "ArgumentsInvalid",
     "Authentication",
     "Budget",

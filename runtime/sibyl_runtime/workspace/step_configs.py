@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from sibyl_runtime.workspace.answer_schema import AnswerSchema
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
 from sibyl_runtime.workspace.text import Name, Text
@@ -184,9 +185,9 @@ class GenerationConfig(StepConfig):
 
     subtechnique: Annotated[_GENERATION_KINDS, _one_spelling(_GENERATIONS)] = choice(
         "standard",
-        "How the answer is made.",
+        "How the answer is made: whole, in parts as it is written (streaming), or as an object that fits a schema.",
         planned_values=(
-            "streaming", "structured", "chat", "instruct", "chain_of_thought", "react", "tree_of_thought",
+            "chat", "instruct", "chain_of_thought", "react", "tree_of_thought",
             "self_consistency",
         ),
     )  # fmt: skip
@@ -198,7 +199,24 @@ class GenerationConfig(StepConfig):
     )
     prompt: Text = Field(DEFAULT_PROMPT, description="Prompt, with {query} and {context} where they belong.")
     system_prompt: Text | None = Field(None, description="What the model is told before the prompt.")
-    chunk_size: int | None = planned("Tokens per part of a streamed answer.")
+    chunk_size: int = Field(1, ge=1, le=10_000, description="Of streaming: tokens per part of the answer.")
+    answer_schema: AnswerSchema | None = Field(
+        None, description="Of structured: the JSON Schema that the answer has to fit, an object."
+    )
+
+    @model_validator(mode="after")
+    def _settings_have_effect(self) -> Self:
+        for name, kind in (("chunk_size", "streaming"), ("answer_schema", "structured")):
+            if name in self.model_fields_set and self.subtechnique != kind:
+                fail_field(
+                    name, f"has no effect with subtechnique {self.subtechnique}; remove it, or set subtechnique: {kind}"
+                )
+        if self.subtechnique == "structured":
+            if self.answer_schema is None:
+                fail_field("answer_schema", "is missing; subtechnique structured needs the JSON Schema of the answer")
+            if self.answer_schema.type != "object":
+                fail_field("answer_schema", f"must be of type object, found {self.answer_schema.type}")
+        return self
 
     @model_validator(mode="after")
     def _prompt_can_be_filled(self) -> Self:

@@ -77,7 +77,18 @@ _AVAILABLE = (
         "ai_generation.generation",
         GenerationConfig,
         True,
-        frozenset({"answer", "sources", "tokens", "model", "cost_usd"}),
+        frozenset(
+            {
+                "answer",
+                "sources",
+                "tokens",
+                "prompt_tokens",
+                "completion_tokens",
+                "model",
+                "cost_usd",
+                "finish_reason",
+            }
+        ),
     ),
     TechniqueSpec(
         "rag.reranking",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
@@ -101,6 +101,12 @@ class ExtractiveModel:
             cited=cited_positions(text, len(request.passages)),
             cost_usd=Decimal(0),
         )
+
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+        """The answer of `generate` in one part: it is all there at once."""
+        generation = await self.generate(request)
+        yield generation.text
+        yield generation
 
     async def check(self) -> None:
         """Nothing can be missing."""

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -19,6 +20,7 @@ import openai
 from sibyl_runtime.errors import ProviderError, StartupError
 from sibyl_runtime.providers.llm.citations import cited_positions
 from sibyl_runtime.providers.llm.openai_failures import Identity, deadline, explain, is_transient, retry_after
+from sibyl_runtime.providers.llm.openai_stream import WrittenAnswer, response_format
 from sibyl_runtime.providers.llm.prices import ModelPrice
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest
 
@@ -80,6 +82,26 @@ class OpenAIChatModel:
                     raise explain(error, self._who, attempts=attempt, seconds=seconds) from error
             await self._sleep(delay)
 
+    async def stream(self, request: GenerationRequest) -> AsyncGenerator[str | Generation, None]:
+        """As `generate`, the text as it arrives. Retried only while nothing of it has: said is said."""
+        ends = None if request.timeout is None else self._clock() + request.timeout
+        attempt = 0
+        while True:
+            attempt += 1
+            seconds = self._attempt_seconds(ends)
+            answer = WrittenAnswer(self._client, self._who, seconds, _timeout(seconds))
+            try:
+                async with aclosing(answer.parts(self._arguments(request), self._headers)) as parts:
+                    async for text in parts:
+                        yield text
+                yield self._read(answer.completion(), request)
+                return
+            except openai.APIError as error:
+                delay = None if answer.begun else self._delay(error, attempt, ends)
+                if delay is None:
+                    raise explain(error, self._who, attempts=attempt, seconds=seconds) from error
+            await self._sleep(delay)
+
     async def check(self) -> None:
         """Ask for the list of models: proves address and key, costs no tokens. Raises as `generate` does."""
         seconds = min(CHECK_SECONDS, self._provider.timeout)
@@ -117,6 +139,7 @@ class OpenAIChatModel:
             "frequency_penalty": provider.frequency_penalty,
             "presence_penalty": provider.presence_penalty,
             "stop": list(request.stop_sequences) or None,
+            "response_format": response_format(request.answer_schema),
         }
         given = {name: value for name, value in chosen.items() if value is not None}
         return {"model": self._who.model, "messages": [{"role": "user", "content": request.prompt}], **given}

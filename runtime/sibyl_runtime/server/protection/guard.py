@@ -8,6 +8,7 @@ from typing import Any
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.errors import Forbidden
 from sibyl_runtime.pipeline.context import Deadline, Services
+from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.runtime import IngestReport
 from sibyl_runtime.server.document_schema import PRUNE, STORE
 from sibyl_runtime.server.protection.callers import REQUESTER
@@ -47,10 +48,12 @@ class GuardedRuntime:
         """The open parts."""
         return self._runtime.services
 
-    async def call_tool(self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline) -> ToolOutcome:
+    async def call_tool(
+        self, tool: str, arguments: Mapping[str, Any], *, deadline: Deadline, listener: Listener | None = None
+    ) -> ToolOutcome:
         """Answer, or raise a SibylError; Forbidden or RateLimited before anything is done."""
         await self.admit(tool)
-        return await self._runtime.call_tool(tool, arguments, deadline=deadline)
+        return await self._runtime.call_tool(tool, arguments, deadline=deadline, listener=listener)
 
     async def store_documents(self, given: GivenDocuments, *, pipeline: str, deadline: Deadline) -> IngestReport:
         """Store documents, or raise a SibylError; Forbidden before anything is done."""

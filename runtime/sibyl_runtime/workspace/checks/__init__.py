@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sibyl_runtime.workspace.checks.answers import structured_answers_have_a_model
 from sibyl_runtime.workspace.checks.availability import (
     fields_are_available,
     providers_are_available,
@@ -89,6 +90,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     origins_are_named_for_credentials,
     reranking_is_fixed_at_the_start,
     reranking_can_ask_its_language_model,
+    structured_answers_have_a_model,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
