@@ -108,6 +108,8 @@ def test_an_answer_comes_with_its_sources_its_stages_and_its_cost(browser: Chrom
     asked(browser, QUESTION)
     assert not part(browser, "failure").is_displayed(), part(browser, "failure").text
     assert "Arctic tern" in part(browser, "answer").text
+    assert browser.title == "handbook"
+    assert not part(browser, "tool-row").is_displayed()
     stages = [row.text for row in browser.find_elements(By.CSS_SELECTOR, "#stages li > span:first-child")]
     assert stages[:2] == ["embed", "retrieve"]
     sources = browser.find_elements(By.CSS_SELECTOR, "#sources summary")
@@ -150,6 +152,7 @@ def test_a_question_can_be_stopped(browser: Chrome, folder: Path, dsn: str, open
     file = write_workspace(folder, llm)
     with serving(file, environ={"DATABASE_URL": dsn, "LLM_KEY": "x"}) as server:
         browser.get(server.api)
+        assert not part(browser, "key-row").is_displayed()
         part(browser, "question").send_keys(QUESTION, Keys.ENTER)
         stop = part(browser, "stop")
         WebDriverWait(browser, PATIENCE).until(lambda page: page.find_elements(By.CSS_SELECTOR, "#stages li"))

@@ -75,9 +75,10 @@ def _files(workspace: Workspace) -> Mapping[str, _File]:
 def _filled_in(html: str, workspace: Workspace) -> str:
     authentication = workspace.mcp.authentication
     token = authentication is not None and authentication.type == "jwt"
+    server = workspace.mcp.server
     values = {
-        "name": workspace.mcp.server.name,
-        "description": workspace.mcp.server.description or workspace.description or "",
+        "name": server.name if "name" in server.model_fields_set else workspace.name,
+        "description": server.description or workspace.description or "",
         "authentication": "none" if authentication is None else authentication.type,
         "header": "Authorization" if authentication is None or token else authentication.header,
     }
