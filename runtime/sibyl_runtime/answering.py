@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -37,7 +37,8 @@ class ToolOutcome:
     """What a call came to. `output` is {"answer": str | None, "sources": [...]}.
 
     `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
-    that was under way. Then no tokens were used and nothing was spent.
+    that was under way. Then no tokens were used and nothing was spent. `steps` holds, by step, what it tells of how it
+    worked.
     """
 
     output: Mapping[str, Any]
@@ -46,16 +47,24 @@ class ToolOutcome:
     stages: tuple[StageTiming, ...]
     cache: Literal["hit", "miss", "off"]
     seconds: float
+    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
-    """The last answer and its sources; without an answer, the chunks that were retrieved."""
+    """The last answer and its sources; without an answer, the chunks that were retrieved.
+
+    Tokens and cost are those of all steps. One unknown cost makes the sum unknown.
+    """
+    spent = [found for found in result.results.values() if "cost_usd" in found]
+    tokens = sum(found["tokens"] for found in spent)
+    costs = [found["cost_usd"] for found in spent]
+    cost = None if None in costs else sum(costs, 0.0)
     generated = next((found for found in reversed(list(result.results.values())) if "answer" in found), None)
     if generated is None:
         output = {"answer": None, "sources": sources(retrieved_chunks(result.results) or [])}
-        return ToolOutcome(output, 0, 0.0, result.stages, cache, result.seconds)
-    output = {"answer": generated["answer"], "sources": generated["sources"]}
-    return ToolOutcome(output, generated["tokens"], generated["cost_usd"], result.stages, cache, result.seconds)
+    else:
+        output = {"answer": generated["answer"], "sources": generated["sources"]}
+    return ToolOutcome(output, tokens, cost, result.stages, cache, result.seconds, result.notes)
 
 
 class CorpusVersion:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from sibyl_runtime.errors import InvalidParameters, NotFound
-from sibyl_runtime.pipeline.context import Services, StepContext
+from sibyl_runtime.pipeline.context import Fallback, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import Progress
 from sibyl_runtime.pipeline.run import PipelineResult, PipelineRun
@@ -78,8 +78,13 @@ class PipelineEngine:
                 await self._step(run, step, instead)
             await run.settle()
         finally:
+            for fallback in run.fallbacks:
+                self.fell_back(pipeline, fallback)
             await run.close_streams()
         return run.result(self._clock() - started)
+
+    def fell_back(self, pipeline: str, fallback: Fallback) -> None:
+        """A step of a run did without something that failed; called whatever became of the run. Does nothing here."""
 
     def plan(self, pipeline: str) -> Pipeline:
         """The pipeline of this name. Raises NotFound."""

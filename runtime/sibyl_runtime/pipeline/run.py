@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sibyl_runtime.errors import DeadlineExceeded, SibylError
-from sibyl_runtime.pipeline.context import Services, StepContext
+from sibyl_runtime.pipeline.context import Fallback, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import IngestLedger, Progress
 from sibyl_runtime.pipeline.stream import Stream
@@ -22,7 +22,8 @@ class PipelineResult:
     """What a run came to. `results` is keyed by step; a lazy result appears as the number of things it carried.
 
     `ledgers` holds one entry per load that ran, with what it skipped. `seconds` is the wall time of the whole run.
-    `reusable` is False when a step said that its answer must not serve anybody else.
+    `reusable` is False when a step said that its answer must not serve anybody else. `notes` holds, by step, what it
+    tells the caller of how it worked.
     """
 
     pipeline: str
@@ -31,6 +32,7 @@ class PipelineResult:
     seconds: float
     ledgers: tuple[IngestLedger, ...] = ()
     reusable: bool = True
+    notes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -45,6 +47,8 @@ class PipelineRun:
     recorder: StageRecorder
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     single_use: list[str] = field(default_factory=list)
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fallbacks: list[Fallback] = field(default_factory=list)
 
     def context(self, step: str) -> StepContext:
         """What the step called `step` is given."""
@@ -58,6 +62,8 @@ class PipelineRun:
             progress=self.progress,
             recorder=self.recorder,
             single_use=self.single_use,
+            notes=self.notes,
+            fallbacks=self.fallbacks,
         )
 
     async def finish(self, context: StepContext, stage: str, work: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
@@ -114,6 +120,7 @@ class PipelineRun:
             seconds=seconds,
             ledgers=tuple(ledgers.values()),
             reusable=not self.single_use,
+            notes=self.notes,
         )
 
     def _streams(self) -> list[tuple[str, Stream[Any]]]:
