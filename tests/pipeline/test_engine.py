@@ -20,6 +20,7 @@ from tests.support.parts import Parts, ScriptedModel
 
 TEXT = "Pools hold connections."
 QUERY = {"type": "string"}
+AROUND_A_SEARCH = ("query_processing", "retrieval", "augmentation")
 
 
 async def stocked(parts: Parts, tmp_path: Path) -> None:
@@ -71,8 +72,14 @@ async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, 
     (tmp_path / "a.txt").write_text(TEXT)
     ingested = await parts.run("ingest", path=str(tmp_path))
     answered = await parts.run("search", query="pools")
+    parts.document = {
+        "providers": {"llm": {"default": {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}}},
+        "pipelines": {"around": {"steps": [{"use": f"rag.{name}"} for name in AROUND_A_SEARCH]}},
+    }
+    parts.models = {"default": ScriptedModel()}
+    around = await parts.run("around", query="pools")
     promised = {spec.short: spec.results for spec in TECHNIQUES.values() if spec.available}
-    given = {step: frozenset(result) for run in (ingested, answered) for step, result in run.results.items()}
+    given = {step: frozenset(result) for run in (ingested, answered, around) for step, result in run.results.items()}
     assert given == promised
     assert ingested.results["store_vectors"] == {"documents": 1, "chunks": 1, "unchanged": 0, "removed": 0}
     assert ingested.results["chunking"] == {"chunks": 1, "count": 1}

@@ -5,16 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from sibyl_runtime.techniques.augmentation import Augmentation
 from sibyl_runtime.techniques.chunking import Chunking
 from sibyl_runtime.techniques.embedding import Embedding
 from sibyl_runtime.techniques.generation import Generation
 from sibyl_runtime.techniques.load_documents import LoadDocuments
+from sibyl_runtime.techniques.query_processing import QueryProcessing
 from sibyl_runtime.techniques.retrieval import Retrieval
 from sibyl_runtime.techniques.store_vectors import StoreVectors
 from sibyl_runtime.techniques.technique import Technique
 
 __all__ = ["REGISTRY", "Technique"]
 
-_ALL: tuple[Technique, ...] = (LoadDocuments(), Chunking(), Embedding(), StoreVectors(), Retrieval(), Generation())
+_ALL: tuple[Technique, ...] = (
+    LoadDocuments(),
+    Chunking(),
+    Embedding(),
+    StoreVectors(),
+    Retrieval(),
+    Generation(),
+    QueryProcessing(),
+    Augmentation(),
+)
 
 REGISTRY: Mapping[str, Technique] = MappingProxyType({technique.id: technique for technique in _ALL})

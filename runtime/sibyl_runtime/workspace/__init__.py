@@ -39,6 +39,7 @@ from sibyl_runtime.workspace.providers import (
 )
 from sibyl_runtime.workspace.reading import SourceDocument, load_document
 from sibyl_runtime.workspace.references import MalformedReference, Reference, references, whole_reference
+from sibyl_runtime.workspace.search_configs import AugmentationConfig, QueryProcessingConfig
 from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret_name
 from sibyl_runtime.workspace.shops import Caching, MemoryCache, RedisCache, Shop, canonical_shop
 from sibyl_runtime.workspace.step_configs import (
@@ -63,6 +64,7 @@ __all__ = [
     "REDACTED",
     "TECHNIQUES",
     "ArgumentsInvalid",
+    "AugmentationConfig",
     "Authentication",
     "Budget",
     "CacheWarmingConfig",
@@ -89,6 +91,7 @@ __all__ = [
     "Problem",
     "Providers",
     "QueryClassifierConfig",
+    "QueryProcessingConfig",
     "RedisCache",
     "Reference",
     "ReplicaProvider",

@@ -14,6 +14,7 @@ from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluate
 from sibyl_runtime.workspace.checks.context import Check, Context, Finding
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
 from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
+from sibyl_runtime.workspace.checks.queries import queries_are_searched_for, queries_need_a_model_that_writes
 from sibyl_runtime.workspace.checks.references import (
     parameters_are_declared,
     parameters_fit_their_settings,
@@ -60,6 +61,8 @@ CROSS_CHECKS: tuple[Check, ...] = (
     conditions_can_be_evaluated,
     steps_follow_what_they_need,
     vectors_are_stored,
+    queries_need_a_model_that_writes,
+    queries_are_searched_for,
     pipeline_parameters_are_used,
     tool_names_are_unique,
     tool_pipelines_exist,

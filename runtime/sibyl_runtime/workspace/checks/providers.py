@@ -17,6 +17,7 @@ PROVIDER_KINDS: Mapping[str, str] = {
     "rag.retrieval": "vector_store",
     "data.store_vectors": "vector_store",
     "ai_generation.generation": "llm",
+    "rag.query_processing": "llm",
 }
 
 
