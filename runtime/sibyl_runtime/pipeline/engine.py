@@ -6,14 +6,17 @@ step's place, so that a fault is never anonymous and never taken for an answer.
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, Final
 
-from sibyl_runtime.errors import InvalidParameters, NotFound
+from sibyl_runtime.errors import InvalidParameters, NotFound, SibylError
 from sibyl_runtime.pipeline.context import Fallback, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
+from sibyl_runtime.pipeline.failures import Failures
 from sibyl_runtime.pipeline.ledger import Progress
 from sibyl_runtime.pipeline.run import PipelineResult, PipelineRun
 from sibyl_runtime.pipeline.timing import Clock, StageRecorder
@@ -29,6 +32,8 @@ from sibyl_runtime.workspace import (
     step_config,
     technique,
 )
+
+logger = logging.getLogger("sibyl.pipeline")
 
 AS_REGISTERED: Final[Mapping[str, Technique]] = MappingProxyType({})
 
@@ -60,6 +65,7 @@ class PipelineEngine:
     ) -> PipelineResult:
         """Run the steps in order. `instead` holds, by id, techniques that stand in for the registered ones this once.
 
+        A failure ends the run, unless the step or the one after it says otherwise; steps marked `always` still run.
         Raises NotFound for an unknown pipeline, InvalidParameters for a value that does not fit a step,
         DeadlineExceeded naming the stage, StepFailed naming the step, and what the techniques raise.
         """
@@ -74,8 +80,7 @@ class PipelineEngine:
             recorder=StageRecorder(pipeline, self._clock),
         )
         try:
-            for step in plan.steps:
-                await self._step(run, step, instead)
+            await self._steps(run, plan.steps, instead)
             await run.settle()
         finally:
             for fallback in run.fallbacks:
@@ -94,15 +99,43 @@ class PipelineEngine:
             raise NotFound(f"there is no pipeline `{pipeline}`; known: {known}", details={"pipeline": pipeline})
         return plan
 
-    async def _step(self, run: PipelineRun, step: Step, instead: Mapping[str, Technique]) -> None:
-        context = run.context(step.name)
+    async def _steps(self, run: PipelineRun, steps: Sequence[Step], instead: Mapping[str, Technique]) -> None:
+        """Each step in turn. Raises the first failure that no step mends, after the steps that run always."""
+        failures = Failures()
+        for step, following in zip_longest(steps, steps[1:]):
+            if not failures.allow(step):
+                if failures.ending is None:
+                    run.recorder.skip(step.name, self._worker(run, step, instead).stage)
+                continue
+            context = run.context(step.name, step.timeout_s)
+            try:
+                ran = await self._step(run, context, step, instead)
+            except SibylError as error:
+                if failures.failed(step, following, error, in_time=not run.deadline.passed):
+                    context.fell_back(error)
+                elif failures.ending is not error:
+                    logger.warning("after a failure of pipeline %s: %s", run.pipeline, error)
+            else:
+                if ran:
+                    failures.passed()
+                else:
+                    failures.not_wanted(step)
+        if failures.ending is not None:
+            raise failures.ending
+
+    def _worker(self, run: PipelineRun, step: Step, instead: Mapping[str, Technique]) -> Technique:
         named = technique(step.use).id
         worker = instead.get(named) or self._techniques.get(named)
         if worker is None:
-            raise context.failed(f"uses `{step.use}`, which is not available in this version")
+            raise run.context(step.name).failed(f"uses `{step.use}`, which is not available in this version")
+        return worker
+
+    async def _step(self, run: PipelineRun, context: StepContext, step: Step, instead: Mapping[str, Technique]) -> bool:
+        """Run a step; False when its condition is false."""
+        worker = self._worker(run, step, instead)
         if not self._wanted(step, context):
             run.recorder.skip(step.name, worker.stage)
-            return
+            return False
         try:
             parameters = {name: value for name, value in run.parameters.items() if name not in worker.merges}
             config = step_config(self._services.workspace, run.pipeline, step, parameters)
@@ -111,6 +144,7 @@ class PipelineEngine:
         except WorkspaceInvalid as error:
             raise context.failed("has settings that do not fit: " + "; ".join(map(str, error.problems))) from error
         await run.finish(context, worker.stage, lambda: worker.run(context, config))
+        return True
 
     def _wanted(self, step: Step, context: StepContext) -> bool:
         if step.condition is None:

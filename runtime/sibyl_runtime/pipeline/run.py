@@ -50,15 +50,15 @@ class PipelineRun:
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     fallbacks: list[Fallback] = field(default_factory=list)
 
-    def context(self, step: str) -> StepContext:
-        """What the step called `step` is given."""
+    def context(self, step: str, seconds: float | None = None) -> StepContext:
+        """What the step called `step` is given, which may take so many `seconds`; None: what is left of the run."""
         return StepContext(
             services=self.services,
             pipeline=self.pipeline,
             step=step,
             parameters=self.parameters,
             results=self.results,
-            deadline=self.deadline,
+            deadline=self.deadline.capped(seconds, f"raise timeout_s of step `{step}`"),
             progress=self.progress,
             recorder=self.recorder,
             single_use=self.single_use,
@@ -76,9 +76,9 @@ class PipelineRun:
 
         `stage` names the place while no stage is being timed.
         """
-        self.deadline.check(stage)
+        context.deadline.check(stage)
         self.recorder.running = None
-        scope = asyncio.timeout(self.deadline.remaining())
+        scope = asyncio.timeout(context.deadline.remaining())
         try:
             async with scope:
                 return await work()
@@ -90,7 +90,7 @@ class PipelineRun:
             raise
         except Exception as error:
             if isinstance(error, TimeoutError) and scope.expired():
-                raise self.deadline.exceeded(**self._place(context, stage)) from error
+                raise context.deadline.exceeded(**self._place(context, stage)) from error
             raise context.failed(f"failed: {type(error).__name__}: {error}") from error
 
     def _place(self, context: StepContext, stage: str) -> dict[str, str]:

@@ -45,7 +45,7 @@ def within(passages: Sequence[Passage], most: int | None, count: Callable[[str],
     """How many of the first passages fit into `most` tokens, at least one, and the tokens of their entries."""
     total = 0
     for index, passage in enumerate(passages):
-        tokens = count(entry(index + 1, passage))
+        tokens = count(SEPARATOR * bool(index) + entry(index + 1, passage))
         if most is not None and index and total + tokens > most:
             return index, total
         total += tokens

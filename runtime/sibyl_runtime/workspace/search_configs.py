@@ -71,7 +71,7 @@ class QueryProcessingConfig(StepConfig):
         return self
 
 
-_AUGMENTATIONS = {"citation_injection": "context_stuffing"}
+_AUGMENTATIONS = {"citation_injection": "context_stuffing", "citation": "context_stuffing"}
 _AUGMENTATION_KINDS = Literal[
     "context_stuffing", "map_reduce", "refine", "metadata_injection", "cross_reference", "temporal_context",
     "entity_linking",
