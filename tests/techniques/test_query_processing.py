@@ -9,13 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from sibyl_runtime.answering import outcome_of
 from sibyl_runtime.errors import DeadlineExceeded, InvalidParameters, Overloaded, ProviderError, SibylError, StepFailed
 from sibyl_runtime.pipeline.context import Deadline, Fallback, StepContext
+from sibyl_runtime.providers.embedding import LocalEmbedder
 from sibyl_runtime.providers.protocols import Generation as Answer
 from sibyl_runtime.store.records import Ranking
-from sibyl_runtime.techniques.query_processing import QueryProcessing
+from sibyl_runtime.techniques.query_processing import QueryProcessing, first_tokens
 from sibyl_runtime.techniques.query_prompts import PROMPTS
 from sibyl_runtime.workspace import QueryProcessingConfig
 from tests.pipeline.contexts import step_context
@@ -188,6 +191,16 @@ async def test_texts_of_the_model_are_cut_to_what_the_embedding_model_reads(
     model.answer = reply("one two three four five six seven eight nine ten eleven twelve")
     assert (await run(context, include_original=False))["queries"] == ["one two three four five six"]
     assert (await run(context, subtechnique="hyde"))["passages"] == ["one two three four five six seven eight nine ten"]
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(), tokens=st.integers(1, 8))
+def test_a_text_that_was_cut_is_never_longer_than_said(embedder: LocalEmbedder, text: str, tokens: int) -> None:
+    cut = first_tokens(text, tokens, embedder)
+    assert text.startswith(cut)
+    assert len(embedder.tokenize(cut)) <= tokens
+    if len(embedder.tokenize(text)) <= tokens:
+        assert cut == text
 
 
 async def test_the_extractive_model_is_refused_by_name(context: StepContext) -> None:

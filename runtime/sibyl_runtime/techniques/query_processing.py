@@ -26,6 +26,8 @@ MOST_TERMS = 10
 """Terms that expansion adds to the question."""
 DEADLINE_SHARE = 0.5
 """Of what is left of the deadline: the search and the answer need the rest."""
+OVERTIME = 0.1
+"""Seconds for a model to say itself that its time is over; this ends the wait for one that does not."""
 MARKERS = 2
 
 
@@ -88,7 +90,7 @@ async def _reply(context: StepContext, config: QueryProcessingConfig, model: Lan
         temperature=config.temperature,
         timeout=seconds,
     )
-    scope = asyncio.timeout(seconds)
+    scope = asyncio.timeout(seconds + OVERTIME)
     try:
         async with scope:
             return await model.generate(request)
@@ -139,14 +141,17 @@ def _short_enough(searches: _Searches, embedder: Embedder) -> _Searches:
     """
     return replace(
         searches,
-        queries=tuple(_first(text, embedder.max_tokens // 2, embedder) for text in searches.queries),
-        passages=tuple(_first(text, embedder.max_tokens - MARKERS, embedder) for text in searches.passages),
+        queries=tuple(first_tokens(text, embedder.max_tokens // 2, embedder) for text in searches.queries),
+        passages=tuple(first_tokens(text, embedder.max_tokens - MARKERS, embedder) for text in searches.passages),
     )
 
 
-def _first(text: str, tokens: int, embedder: Embedder) -> str:
-    found = embedder.tokenize(text)
-    return text if len(found) <= tokens else text[: found[tokens - 1].end]
+def first_tokens(text: str, tokens: int, embedder: Embedder) -> str:
+    """As much of the beginning of `text` as holds at most `tokens` tokens of the embedding model."""
+    # Again where the end of the cut text makes other tokens than the same letters did within a word.
+    while len(found := embedder.tokenize(text)) > tokens:
+        text = text[: found[tokens].start].rstrip()
+    return text
 
 
 def _spent(reply: Generation) -> dict[str, Any]:
