@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
@@ -40,6 +40,7 @@ class ToolOutcome:
 
     `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
     that was under way. Then no tokens were used and nothing was spent. `reranking` says what each reranking step did.
+    `steps` holds, by step, what it tells of how it worked.
     """
 
     output: Mapping[str, Any]
@@ -53,6 +54,7 @@ class ToolOutcome:
     completion_tokens: int = 0
     finish_reason: str = "stop"
     """As the model gave it: `length` when the answer was cut at its limit. One that is kept was never cut."""
+    steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -76,6 +78,7 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
         prompt_tokens=written.get("prompt_tokens", 0),
         completion_tokens=written.get("completion_tokens", 0),
         finish_reason=written.get("finish_reason", "stop"),
+        steps=result.notes,
     )
 
 

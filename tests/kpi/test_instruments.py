@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from decimal import Decimal
 from typing import Any, cast
@@ -10,7 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from sibyl_runtime.errors import Overloaded
+from sibyl_runtime.errors import Overloaded, ProviderError
 from sibyl_runtime.kpi import KnownLabels, MeteredEngine, MeteredLanguageModel, MeteredVectorStore, RuntimeMetrics
 from sibyl_runtime.kpi.engine import step_seconds
 from sibyl_runtime.pipeline.context import Deadline, Services, StageTiming, StepContext
@@ -260,6 +261,23 @@ async def test_a_run_that_fails_is_counted_as_that(metrics: RuntimeMetrics) -> N
         await engine(fail, metrics).run("search", {"query": "q"}, deadline=Deadline.after(5))
     assert value(metrics, "sibyl_pipeline_executions_total", pipeline="search", status="error") == 1
     assert value(metrics, "sibyl_pipeline_executions_total", pipeline="search", status="success") == 0
+
+
+@pytest.mark.parametrize("after", [nothing, fail])
+async def test_a_step_that_fell_back_is_counted_whatever_became_of_the_run(
+    after: Callable[[], Awaitable[None]], metrics: RuntimeMetrics
+) -> None:
+    class FallsBack(Step):
+        async def run(self, context: StepContext, config: object) -> Mapping[str, Any]:
+            context.fell_back(ProviderError("refused"))
+            return await super().run(context, config)
+
+    counted = {"pipeline": "search", "step": "retrieval", "reason": "provider_error"}
+    assert value(metrics, "sibyl_pipeline_step_fallbacks_total", **counted) == 0
+    with contextlib.suppress(Overloaded):
+        stand_in = {"rag.retrieval": FallsBack(after)}
+        await engine(nothing, metrics).run("search", {}, deadline=Deadline.after(5), instead=stand_in)
+    assert value(metrics, "sibyl_pipeline_step_fallbacks_total", **counted) == 1
 
 
 async def test_a_run_that_its_caller_gave_up_is_neither_good_nor_bad(metrics: RuntimeMetrics) -> None:

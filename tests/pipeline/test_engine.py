@@ -20,6 +20,7 @@ from tests.support.parts import Parts, ScriptedModel
 
 TEXT = "Pools hold connections."
 QUERY = {"type": "string"}
+AROUND_A_SEARCH = ("query_processing", "retrieval", "augmentation")
 
 
 async def stocked(parts: Parts, tmp_path: Path) -> None:
@@ -72,10 +73,17 @@ async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, 
     ingested = await parts.run("ingest", path=str(tmp_path))
     answered = await parts.run("search", query="pools")
     with_reranking = {"steps": [{"use": "rag.retrieval"}, {"use": "rag.reranking", "config": {"subtechnique": "bm25"}}]}
-    parts.document = {"pipelines": {"find": with_reranking}}
-    found = await parts.run("find", query="pools")
+    parts.document = {
+        "providers": {"llm": {"default": {"kind": "openai", "model": "m", "base_url": "http://127.0.0.1:9/v1"}}},
+        "pipelines": {
+            "around": {"steps": [{"use": f"rag.{name}"} for name in AROUND_A_SEARCH]},
+            "find": with_reranking,
+        },
+    }
+    parts.models = {"default": ScriptedModel()}
+    runs = [ingested, answered, await parts.run("around", query="pools"), await parts.run("find", query="pools")]
     promised = {spec.short: spec.results for spec in TECHNIQUES.values() if spec.available}
-    given = {step: frozenset(result) for run in (ingested, answered, found) for step, result in run.results.items()}
+    given = {step: frozenset(result) for run in runs for step, result in run.results.items()}
     assert given == promised
     assert ingested.results["store_vectors"] == {"documents": 1, "chunks": 1, "unchanged": 0, "removed": 0}
     assert ingested.results["chunking"] == {"chunks": 1, "count": 1}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -40,6 +41,17 @@ async def test_an_answer_has_the_documented_shape_and_headers() -> None:
     assert float(response.headers["X-Execution-Time-Ms"]) > 0
     assert response.headers["Content-Type"] == "application/json"
     assert server.runtime.calls == [{"query": "Where is the DSN?", "top_k": 3}]
+
+
+async def test_what_steps_tell_of_their_work_is_in_the_metadata() -> None:
+    told = {"query_processing": {"queries": ["Where is the DSN?", "connection string"]}}
+
+    async def answer(_: str, __: Mapping[str, Any], ___: Deadline) -> ToolOutcome:
+        return replace(OUTCOME, steps=told)
+
+    async with served(scripted(answer=answer)) as server:
+        response = await server.call({"query": "Where is the DSN?"})
+    assert response.json()["metadata"]["steps"] == told
 
 
 async def test_an_unknown_tool_names_the_nearest() -> None:

@@ -123,10 +123,13 @@ FULL: dict[str, Any] = {
                         "filters": {"language": "${language}"},
                         "provider": "main",
                     },
+                    "timeout_s": 5,
+                    "on_error": "continue",
                 },
                 {
                     "use": "ai_generation.generation",
                     "name": "answer",
+                    "always": True,
                     "condition": "${retrieval.count} > 0 and ${language} == 'en'",
                     "config": {
                         "subtechnique": "standard",

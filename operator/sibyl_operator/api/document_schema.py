@@ -1,9 +1,9 @@
 """The schema of `spec.workspace`: the workspace document, as far as a CRD can say it.
 
 Where the dialect is fixed the document is typed, so that `kubectl explain` knows it and a wrong key is refused at once.
-Where it is free (settings of steps, shops and techniques, parameters of tools) the schema lets everything through and
-the operator's own validation answers in condition ConfigValid. The document keeps no defaults: it is stored word for
-word. Fields and values that are not available in this version are left out.
+Where it is free (settings of steps, shops and techniques, parameters of tools; `on_error`, a word or true) the schema
+lets everything through and the operator's own validation answers in condition ConfigValid. The document keeps no
+defaults: it is stored word for word. Fields and values that are not available in this version are left out.
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ def result_lines(result: PipelineResult) -> list[str]:
     for step in dict.fromkeys(timing.step for timing in result.stages):
         timings = [timing for timing in result.stages if timing.step == step]
         if any(timing.skipped for timing in timings):
-            lines.append(f"{step}  skipped: its condition is false")
+            lines.append(f"{step}  skipped: its condition is false, or nothing failed that it could mend")
             continue
         spent = sum(timing.seconds for timing in timings)
         lines.append(f"{step}  {spent * 1000:.1f} ms")

@@ -9,7 +9,7 @@ from typing import Any
 
 from sibyl_runtime.kpi.instruments import CANCELLED
 from sibyl_runtime.kpi.metrics import ERROR, SUCCESS, RuntimeMetrics
-from sibyl_runtime.pipeline.context import Deadline, Progress, Services, StageTiming
+from sibyl_runtime.pipeline.context import Deadline, Fallback, Progress, Services, StageTiming
 from sibyl_runtime.pipeline.engine import AS_REGISTERED, PipelineEngine
 from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.pipeline.run import PipelineResult
@@ -52,6 +52,10 @@ class MeteredEngine(PipelineEngine):
         for step, seconds in step_seconds(result.stages).items():
             self._metrics.step(pipeline, step, seconds)
         return result
+
+    def fell_back(self, pipeline: str, fallback: Fallback) -> None:
+        """See PipelineEngine."""
+        self._metrics.fell_back(pipeline, fallback.step, fallback.reason)
 
 
 def step_seconds(stages: tuple[StageTiming, ...]) -> dict[str, float]:

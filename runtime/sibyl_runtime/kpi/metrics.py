@@ -126,10 +126,16 @@ class PipelineMetrics:
             "sibyl_pipeline_step_duration_seconds", "Time a step of a pipeline took.", "pipeline", "step"
         )
         self._all = families.latency(total, "Time a pipeline run took, all pipelines together.").of()
+        self._fallbacks = families.counter(
+            "sibyl_pipeline_step_fallbacks_total",
+            "Steps that did without something that failed, by the error's code.",
+            "pipeline", "step", "reason",
+        )  # fmt: skip
         for pipeline, steps in pipelines.items():
             self._runs.create((pipeline,), (SUCCESS, ERROR))
             self._seconds.of(pipeline)
             self._steps.create((pipeline,), steps)
+            self._fallbacks.create((pipeline,), steps, PROVIDER_FAULTS)
 
     def finished(self, pipeline: str, status: str, seconds: float) -> None:
         """A pipeline ran to its end (`success`) or failed (`error`)."""
@@ -140,6 +146,10 @@ class PipelineMetrics:
     def step(self, pipeline: str, step: str, seconds: float) -> None:
         """A step took `seconds`."""
         self._steps.of(pipeline, step).observe(seconds)
+
+    def fell_back(self, pipeline: str, step: str, reason: str) -> None:
+        """A step did without something that failed with the code `reason`."""
+        self._fallbacks.of(pipeline, step, reason).inc()
 
 
 class ModelMetrics:

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from sibyl_runtime.errors import StepFailed
+from sibyl_runtime.errors import SibylError, StepFailed
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import IngestLedger, IngestProgress, Progress, SkippedFile
 from sibyl_runtime.pipeline.listening import Event, Listener
@@ -19,6 +19,7 @@ from sibyl_runtime.workspace import Workspace
 
 __all__ = [
     "Deadline",
+    "Fallback",
     "IngestLedger",
     "IngestProgress",
     "Progress",
@@ -47,6 +48,14 @@ class Services:
     cross_encoders: Mapping[str, CrossEncoder] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Fallback:
+    """A step that did its work without what it should have used; `reason` is the code of the error."""
+
+    step: str
+    reason: str
+
+
 @dataclass
 class StepContext:
     """One step of one run. `results` holds what the steps before it returned, by step name, in order."""
@@ -70,9 +79,23 @@ class StepContext:
             self.recorder.running = (self.step, SEND)
             await self.listener(event)
 
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What steps tell the caller of how they worked, by step: plain values, shown in the metadata of the answer."""
+    fallbacks: list[Fallback] = field(default_factory=list)
+
     def timed(self, stage: str) -> AbstractContextManager[None]:
         """Measure what runs inside as `stage` of this step; turns of one stage add up."""
         return self.recorder.timed(self.step, stage)
+
+    def note(self, **facts: Any) -> None:
+        """Tell the caller something of how this step worked."""
+        self.notes.setdefault(self.step, {}).update(facts)
+
+    def fell_back(self, error: SibylError) -> None:
+        """The step did without something that failed: the caller is told, it is counted, and nobody else is served."""
+        self.fallbacks.append(Fallback(self.step, error.code))
+        self.note(fallback={"code": error.code, "message": error.message})
+        self.single_use.append(f"step {self.step} fell back: {error.code}")
 
     def stream(self, kind: type[AnyStream], *, made_by: str) -> AnyStream:
         """The nearest earlier stream of this kind. Raises StepFailed naming the technique that has to come before."""

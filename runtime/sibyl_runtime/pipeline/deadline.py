@@ -18,17 +18,19 @@ class Deadline:
     at: float | None
     seconds: float | None
     clock: Clock = field(default=time.monotonic, repr=False, compare=False)
+    remedy: str = field(default="raise mcp.timeout or the pipeline's timeout_s", repr=False, compare=False)
+    """What gives more time: a part of the error's sentence."""
 
     @classmethod
     def after(cls, seconds: float | None, *, clock: Clock = time.monotonic) -> Deadline:
         """The deadline `seconds` from now; None never passes."""
         return cls(None if seconds is None else clock() + seconds, seconds, clock)
 
-    def capped(self, seconds: float | None) -> Deadline:
-        """This deadline, or the one `seconds` from now where that is earlier."""
+    def capped(self, seconds: float | None, remedy: str | None = None) -> Deadline:
+        """This deadline, or the one `seconds` from now where that is earlier, with a `remedy` of its own."""
         if seconds is None:
             return self
-        other = Deadline.after(seconds, clock=self.clock)
+        other = Deadline(self.clock() + seconds, seconds, self.clock, remedy or self.remedy)
         return other if self.at is None or (other.at is not None and other.at < self.at) else self
 
     def remaining(self) -> float | None:
@@ -49,8 +51,7 @@ class Deadline:
         """The error to raise for a `stage` that ran out of time; `where` adds what else is known to `details`."""
         place = "".join(f" of {kind} `{name}`" for kind, name in where.items())
         return DeadlineExceeded(
-            f"the deadline of {self.seconds:g} s passed in stage `{stage}`{place}; try again, or raise mcp.timeout or "
-            "the pipeline's timeout_s"
+            f"the deadline of {self.seconds:g} s passed in stage `{stage}`{place}; try again, or {self.remedy}"
             if self.seconds is not None
             else f"the deadline passed in stage `{stage}`{place}",
             details={"stage": stage, **where, "deadline_seconds": self.seconds},

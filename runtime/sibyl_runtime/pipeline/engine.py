@@ -6,14 +6,17 @@ step's place, so that a fault is never anonymous and never taken for an answer.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, Final
 
-from sibyl_runtime.errors import InvalidParameters, NotFound, StepFailed
-from sibyl_runtime.pipeline.context import Services, StepContext
+from sibyl_runtime.errors import InvalidParameters, NotFound, SibylError, StepFailed
+from sibyl_runtime.pipeline.context import Fallback, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
+from sibyl_runtime.pipeline.failures import Failures
 from sibyl_runtime.pipeline.ledger import Progress
 from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.pipeline.run import PipelineResult, PipelineRun
@@ -30,6 +33,8 @@ from sibyl_runtime.workspace import (
     step_config,
     technique,
 )
+
+logger = logging.getLogger("sibyl.pipeline")
 
 ANSWER: Final = "answer"
 """The result whose last one is what a run answers."""
@@ -66,7 +71,7 @@ class PipelineEngine:
         """Run the steps in order. `instead` holds, by id, techniques that stand in for the registered ones this once.
 
         A `listener` hears stages as they end and the answer as it is made; the run goes at its pace.
-
+        A failure ends the run, unless the step or the one after it says otherwise; steps marked `always` still run.
         Raises NotFound for an unknown pipeline, InvalidParameters for a value that does not fit a step,
         DeadlineExceeded naming the stage, StepFailed naming the step, and what the techniques raise.
         """
@@ -82,12 +87,16 @@ class PipelineEngine:
             listener=listener,
         )
         try:
-            for position, step in enumerate(plan.steps):
-                await self._step(run, step, plan.steps[position + 1 :], instead)
+            await self._steps(run, plan.steps, instead)
             await run.settle()
         finally:
+            for fallback in run.fallbacks:
+                self.fell_back(pipeline, fallback)
             await run.close_streams()
         return run.result(self._clock() - started)
+
+    def fell_back(self, pipeline: str, fallback: Fallback) -> None:
+        """A step of a run did without something that failed; called whatever became of the run. Does nothing here."""
 
     def plan(self, pipeline: str) -> Pipeline:
         """The pipeline of this name. Raises NotFound."""
@@ -97,17 +106,50 @@ class PipelineEngine:
             raise NotFound(f"there is no pipeline `{pipeline}`; known: {known}", details={"pipeline": pipeline})
         return plan
 
-    async def _step(
-        self, run: PipelineRun, step: Step, later: Sequence[Step], instead: Mapping[str, Technique]
-    ) -> None:
-        context = run.context(step.name)
+    async def _steps(self, run: PipelineRun, steps: Sequence[Step], instead: Mapping[str, Technique]) -> None:
+        """Each step in turn. Raises the first failure that no step mends, after the steps that run always."""
+        failures = Failures()
+        for position, (step, following) in enumerate(zip_longest(steps, steps[1:])):
+            if not failures.allow(step):
+                if failures.ending is None:
+                    run.recorder.skip(step.name, self._worker(run, step, instead).stage)
+                continue
+            context = run.context(step.name, step.timeout_s)
+            try:
+                ran = await self._step(run, context, step, steps[position + 1 :], instead)
+            except SibylError as error:
+                if failures.failed(step, following, error, in_time=not run.deadline.passed):
+                    context.fell_back(error)
+                elif failures.ending is not error:
+                    logger.warning("after a failure of pipeline %s: %s", run.pipeline, error)
+            else:
+                if ran:
+                    failures.passed()
+                else:
+                    failures.not_wanted(step)
+        if failures.ending is not None:
+            raise failures.ending
+
+    def _worker(self, run: PipelineRun, step: Step, instead: Mapping[str, Technique]) -> Technique:
         named = technique(step.use).id
         worker = instead.get(named) or self._techniques.get(named)
         if worker is None:
-            raise context.failed(f"uses `{step.use}`, which is not available in this version")
+            raise run.context(step.name).failed(f"uses `{step.use}`, which is not available in this version")
+        return worker
+
+    async def _step(
+        self,
+        run: PipelineRun,
+        context: StepContext,
+        step: Step,
+        later: Sequence[Step],
+        instead: Mapping[str, Technique],
+    ) -> bool:
+        """Run a step; False when its condition is false."""
+        worker = self._worker(run, step, instead)
         if not self._wanted(step, context):
             run.recorder.skip(step.name, worker.stage)
-            return
+            return False
         try:
             parameters = {name: value for name, value in run.parameters.items() if name not in worker.merges}
             config = step_config(self._services.workspace, run.pipeline, step, parameters)
@@ -119,6 +161,7 @@ class PipelineEngine:
             context.listener = run.listener
         await run.finish(context, worker.stage, lambda: worker.run(context, config))
         await run.tell_stages(context)
+        return True
 
     def _answers_last(self, step: Step, later: Sequence[Step], context: StepContext) -> bool:
         """Whether what this step answers is what the run will answer, as far as can be known before it runs."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from sibyl_runtime.errors import DeadlineExceeded, SibylError
-from sibyl_runtime.pipeline.context import SEND, Services, StepContext
+from sibyl_runtime.pipeline.context import SEND, Fallback, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import IngestLedger, Progress
 from sibyl_runtime.pipeline.listening import Listener, StageEnded
@@ -23,7 +23,8 @@ class PipelineResult:
     """What a run came to. `results` is keyed by step; a lazy result appears as the number of things it carried.
 
     `ledgers` holds one entry per load that ran, with what it skipped. `seconds` is the wall time of the whole run.
-    `reusable` is False when a step said that its answer must not serve anybody else.
+    `reusable` is False when a step said that its answer must not serve anybody else. `notes` holds, by step, what it
+    tells the caller of how it worked.
     """
 
     pipeline: str
@@ -32,6 +33,7 @@ class PipelineResult:
     seconds: float
     ledgers: tuple[IngestLedger, ...] = ()
     reusable: bool = True
+    notes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass
@@ -47,20 +49,23 @@ class PipelineRun:
     results: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     single_use: list[str] = field(default_factory=list)
     listener: Listener | None = None
+    notes: dict[str, dict[str, Any]] = field(default_factory=dict)
+    fallbacks: list[Fallback] = field(default_factory=list)
 
-    def context(self, step: str, *, listener: Listener | None = None) -> StepContext:
-        """What the step called `step` is given; a `listener` when its answer will be the run's."""
+    def context(self, step: str, seconds: float | None = None) -> StepContext:
+        """What the step called `step` is given, which may take so many `seconds`; None: what is left of the run."""
         return StepContext(
             services=self.services,
             pipeline=self.pipeline,
             step=step,
             parameters=self.parameters,
             results=self.results,
-            deadline=self.deadline,
+            deadline=self.deadline.capped(seconds, f"raise timeout_s of step `{step}`"),
             progress=self.progress,
             recorder=self.recorder,
             single_use=self.single_use,
-            listener=listener,
+            notes=self.notes,
+            fallbacks=self.fallbacks,
         )
 
     async def finish(self, context: StepContext, stage: str, work: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
@@ -86,9 +91,9 @@ class PipelineRun:
 
         `stage` names the place while no stage is being timed.
         """
-        self.deadline.check(stage)
+        context.deadline.check(stage)
         self.recorder.running = None
-        scope = asyncio.timeout(self.deadline.remaining())
+        scope = asyncio.timeout(context.deadline.remaining())
         try:
             async with scope:
                 return await work()
@@ -100,7 +105,7 @@ class PipelineRun:
             raise
         except Exception as error:
             if isinstance(error, TimeoutError) and scope.expired():
-                raise self.deadline.exceeded(**self._place(context, stage)) from error
+                raise context.deadline.exceeded(**self._place(context, stage)) from error
             raise context.failed(f"failed: {type(error).__name__}: {error}") from error
 
     def _place(self, context: StepContext, stage: str) -> dict[str, str]:
@@ -130,6 +135,7 @@ class PipelineRun:
             seconds=seconds,
             ledgers=tuple(ledgers.values()),
             reusable=not self.single_use,
+            notes=self.notes,
         )
 
     def _streams(self) -> list[tuple[str, Stream[Any]]]:

@@ -60,6 +60,11 @@ RESPONSE_SCHEMA: dict[str, Any] = {
                 "tokens_used": {"type": "integer"},
                 "cost_usd": {"type": ["number", "null"], "description": "null: the price of the model is not known"},
                 "stages": {"type": "object", "additionalProperties": {"type": "number"}},
+                "steps": {
+                    "type": "object",
+                    "additionalProperties": {"type": "object"},
+                    "description": "By step, what it tells of how it worked; left out when no step does.",
+                },
                 "cache": {"enum": ["hit", "miss", "off"]},
                 "request_id": {"type": "string"},
                 "reranking": {

@@ -19,6 +19,7 @@ def reply(tool: str, outcome: ToolOutcome, seconds: float, *, request_id: str | 
             "tokens_used": outcome.tokens_used,
             "cost_usd": outcome.cost_usd,
             "stages": stage_milliseconds(outcome.stages),
+            **({"steps": outcome.steps} if outcome.steps else {}),
             "cache": outcome.cache,
             "request_id": request_id,
             **({"reranking": outcome.reranking} if outcome.reranking else {}),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from sibyl_runtime.techniques.augmentation import Augmentation
 from sibyl_runtime.techniques.chunking import Chunking
 from sibyl_runtime.techniques.embedding import Embedding
 from sibyl_runtime.techniques.generation import Generation
 from sibyl_runtime.techniques.load_documents import LoadDocuments
+from sibyl_runtime.techniques.query_processing import QueryProcessing
 from sibyl_runtime.techniques.reranking import Reranking
 from sibyl_runtime.techniques.retrieval import Retrieval
 from sibyl_runtime.techniques.store_vectors import StoreVectors
@@ -24,6 +26,8 @@ _ALL: tuple[Technique, ...] = (
     Retrieval(),
     Generation(),
     Reranking(),
+    QueryProcessing(),
+    Augmentation(),
 )
 
 REGISTRY: Mapping[str, Technique] = MappingProxyType({technique.id: technique for technique in _ALL})

@@ -12,7 +12,8 @@ from sibyl_runtime.providers.protocols import Generation as Answer
 from sibyl_runtime.providers.protocols import GenerationRequest, LanguageModel, Passage
 from sibyl_runtime.store.records import Hit
 from sibyl_runtime.techniques.pieces import Pieces
-from sibyl_runtime.techniques.prompts import numbered, rendered
+from sibyl_runtime.techniques.prompts import numbered, passages_of, rendered
+from sibyl_runtime.techniques.providers import language_model
 from sibyl_runtime.techniques.retrieval import question
 from sibyl_runtime.techniques.structured import CUT_SHORT, structured_answer
 from sibyl_runtime.workspace import GenerationConfig
@@ -35,10 +36,10 @@ class Generation:
         """
         query = question(context.parameters)
         hits = _retrieved(context)
-        model = _model(context, config.provider)
+        model = language_model(context, config.provider)
         if not hits:
             return {**_NOTHING, **({"structured": None} if config.answer_schema else {})}
-        passages = [Passage(_place(hit), hit.content, hit.score) for hit in hits]
+        passages = passages_of(hits)
         request = _request(context, config, query, passages)
         await context.tell(SourcesFound([_without_citation(source) for source in sources(hits)]))
         extra: dict[str, Any] = {}
@@ -123,6 +124,15 @@ def retrieved_chunks(results: Mapping[str, Mapping[str, Any]]) -> list[Hit] | No
     return None
 
 
+def assembled_context(results: Mapping[str, Mapping[str, Any]]) -> str | None:
+    """The context that was made of the chunks of `retrieved_chunks`; None when no step made one of just these."""
+    for result in reversed(list(results.values())):
+        if isinstance(result.get("chunks"), list):
+            context: str | None = result.get("context")
+            return context
+    return None
+
+
 def _retrieved(context: StepContext) -> list[Hit]:
     hits = retrieved_chunks(context.results)
     if hits is None:
@@ -130,26 +140,11 @@ def _retrieved(context: StepContext) -> list[Hit]:
     return hits
 
 
-def _place(hit: Hit) -> str:
-    """Where a chunk stands, as the model is told: the document's title and the headings above the chunk."""
-    title = hit.title or hit.document_id
-    if not hit.heading:
-        return title
-    return hit.heading if hit.heading.startswith(title) else f"{title} > {hit.heading}"
-
-
-def _model(context: StepContext, provider: str | None) -> LanguageModel:
-    models = context.services.language_models
-    name = provider or context.services.default_language_model
-    if name not in models:
-        raise context.failed(f'names the language model "{name}"; known: {", ".join(sorted(models))}')
-    return models[name]
-
-
 def _request(
     context: StepContext, config: GenerationConfig, query: str, passages: Sequence[Passage]
 ) -> GenerationRequest:
-    prompt = rendered(config.prompt, query=query, context=numbered(passages))
+    assembled = assembled_context(context.results)
+    prompt = rendered(config.prompt, query=query, context=numbered(passages) if assembled is None else assembled)
     if config.system_prompt:
         prompt = f"{config.system_prompt}\n\n{prompt}"
     return GenerationRequest(

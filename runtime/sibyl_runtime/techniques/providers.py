@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sibyl_runtime.pipeline.context import StepContext
+from sibyl_runtime.providers.protocols import LanguageModel
 
 
 def require_default(context: StepContext, kind: str, named: str | None, default: str) -> None:
@@ -14,3 +15,12 @@ def require_default(context: StepContext, kind: str, named: str | None, default:
         raise context.failed(
             f'names the {kind} provider "{named}"; this version uses one {kind} provider per runtime, "{default}"'
         )
+
+
+def language_model(context: StepContext, named: str | None) -> LanguageModel:
+    """The language model that a step names, or the default one. Raises StepFailed for a name that is not known."""
+    models = context.services.language_models
+    name = named or context.services.default_language_model
+    if name not in models:
+        raise context.failed(f'names the language model "{name}"; known: {", ".join(sorted(models))}')
+    return models[name]

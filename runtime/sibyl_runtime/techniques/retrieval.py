@@ -1,15 +1,20 @@
-"""`rag.retrieval`: the chunks that speak of what the question asks, found by meaning, by words, or by both."""
+"""`rag.retrieval`: the chunks that speak of what the question asks, found by meaning, by words, or by both.
+
+Where a step before it has made queries of the question, each of them is searched for, and the orders are fused.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sibyl_runtime.errors import InvalidParameters
 from sibyl_runtime.pipeline.context import StepContext
-from sibyl_runtime.providers.protocols import Vectors
+from sibyl_runtime.providers.protocols import Embedder, Vectors
 from sibyl_runtime.store.filters import refused
 from sibyl_runtime.store.records import NEAREST, Hit, Ranking
+from sibyl_runtime.techniques.fusing import fused
 from sibyl_runtime.techniques.providers import require_default
 from sibyl_runtime.techniques.selection import before_the_gap, diverse, within_budget
 from sibyl_runtime.workspace import RetrievalConfig
@@ -31,25 +36,58 @@ class Retrieval:
         require_default(context, "vector store", config.provider, context.services.workspace.default_vector_store[0])
         query = question(context.parameters)
         filters = merged(config.filters, context.parameters.get("filters"))
-        hits = [] if filters is None else await _search(context, config, query, filters)
-        return {"chunks": hits, "count": len(hits), **_scores(hits)}
+        searches = _searches(context.results, query)
+        hits = [] if filters is None else await _search(context, config, searches, filters)
+        return {"chunks": hits, "count": len(hits), **scores(hits)}
+
+
+@dataclass(frozen=True)
+class _Search:
+    """A text to search for. A `passage` reads like a document, and its vector is made as that of one."""
+
+    text: str
+    passage: bool = False
+
+
+def _searches(results: Mapping[str, Mapping[str, Any]], query: str) -> list[_Search]:
+    """What the last step that made queries says; the question when none did."""
+    for result in reversed(list(results.values())):
+        if "queries" in result:
+            asking = [_Search(text) for text in result["queries"]]
+            return [*asking, *(_Search(text, passage=True) for text in result["passages"])]
+    return [_Search(query)]
 
 
 async def _search(
-    context: StepContext, config: RetrievalConfig, query: str, filters: tuple[Condition, ...]
+    context: StepContext, config: RetrievalConfig, searches: Sequence[_Search], filters: tuple[Condition, ...]
 ) -> list[Hit]:
-    with context.timed("embed"):
-        vector = await context.services.embedder.embed_query(query)
+    """One search after the other: a request never holds more than one connection of the pool."""
+    found: list[list[Hit]] = []
+    vectors: list[Vectors] = []
+    for search in searches:
+        with context.timed("embed"):
+            vectors.append(await _vector(context.services.embedder, search))
+        with context.timed("retrieve"):
+            found.append(
+                await context.services.store.search(
+                    vectors[-1],
+                    top_k=candidates(config, several=len(searches) > 1),
+                    ranking=_ranking(config, search.text),
+                    threshold=config.similarity_threshold,
+                    filters=filters or None,
+                    timeout=context.deadline.remaining(),
+                )
+            )
     with context.timed("retrieve"):
-        hits = await context.services.store.search(
-            vector,
-            top_k=candidates(config),
-            ranking=_ranking(config, query),
-            threshold=config.similarity_threshold,
-            filters=filters or None,
-            timeout=context.deadline.remaining(),
-        )
-        return selected(hits, config, vector)
+        return selected(fused(found) if len(found) > 1 else found[0], config, vectors[0])
+
+
+async def _vector(embedder: Embedder, search: _Search) -> Vectors:
+    """Shape (dimension,)."""
+    if not search.passage:
+        return await embedder.embed_query(search.text)
+    vector: Vectors = (await embedder.embed_documents([search.text]))[0]
+    return vector
 
 
 def _ranking(config: RetrievalConfig, query: str) -> Ranking:
@@ -62,10 +100,10 @@ def _ranking(config: RetrievalConfig, query: str) -> Ranking:
             return NEAREST
 
 
-def candidates(config: RetrievalConfig) -> int:
-    """Chunks to find, so that `top_k` of them can be chosen."""
+def candidates(config: RetrievalConfig, *, several: bool = False) -> int:
+    """Chunks to find, so that `top_k` of them can be chosen; `several`: from the lists of several searches."""
     if config.subtechnique != "mmr":
-        return config.top_k
+        return max(config.top_k, _LEAST_CANDIDATES) if several else config.top_k
     if config.mmr_candidates is not None:
         return config.mmr_candidates
     return min(max(_CANDIDATES_PER_CHUNK * config.top_k, _LEAST_CANDIDATES), _MOST_CANDIDATES)
@@ -75,6 +113,7 @@ def selected(hits: list[Hit], config: RetrievalConfig, vector: Vectors) -> list[
     """What is passed on of the chunks found, best first. `vector` is the question's, shape (dimension,)."""
     if config.subtechnique == "mmr":
         hits = diverse(hits, vector, config.top_k, config.mmr_lambda)
+    hits = hits[: config.top_k]
     if config.adaptive_k:
         hits = before_the_gap(hits, config.min_k)
     if config.max_context_tokens is not None:
@@ -82,12 +121,15 @@ def selected(hits: list[Hit], config: RetrievalConfig, vector: Vectors) -> list[
     return hits
 
 
-def _scores(hits: Sequence[Hit]) -> dict[str, float]:
-    """Of nothing found 0: a condition that asks whether retrieval was poor has its answer."""
+def scores(hits: Sequence[Hit]) -> dict[str, float]:
+    """What conditions may ask about chunks: the mean and the highest of their scores.
+
+    Of nothing found 0: a condition that asks whether retrieval was poor has its answer.
+    """
     if not hits:
         return {"avg_score": 0.0, "top_score": 0.0}
-    scores = [hit.score for hit in hits]
-    return {"avg_score": sum(scores) / len(scores), "top_score": max(scores)}
+    each = [hit.score for hit in hits]
+    return {"avg_score": sum(each) / len(each), "top_score": max(each)}
 
 
 def question(parameters: Mapping[str, Any]) -> str:

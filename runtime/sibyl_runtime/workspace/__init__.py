@@ -53,6 +53,7 @@ from sibyl_runtime.workspace.providers import (
 from sibyl_runtime.workspace.reading import SourceDocument, load_document
 from sibyl_runtime.workspace.references import MalformedReference, Reference, references, whole_reference
 from sibyl_runtime.workspace.reranking import cross_encoders
+from sibyl_runtime.workspace.search_configs import AugmentationConfig, QueryProcessingConfig
 from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret_name
 from sibyl_runtime.workspace.shops import Caching, MemoryCache, RedisCache, Shop, canonical_shop
 from sibyl_runtime.workspace.step_configs import (
@@ -79,6 +80,7 @@ __all__ = [
     "TECHNIQUES",
     "AnswerSchema",
     "ArgumentsInvalid",
+    "AugmentationConfig",
     "Authentication",
     "Budget",
     "CacheWarmingConfig",
@@ -109,6 +111,7 @@ __all__ = [
     "Problem",
     "Providers",
     "QueryClassifierConfig",
+    "QueryProcessingConfig",
     "RateLimit",
     "RateLimiting",
     "RedisCache",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from sibyl_runtime.workspace.base import StrictModel, planned
 from sibyl_runtime.workspace.parameters import ToolParameter
@@ -22,6 +23,14 @@ def _with_name(step: Any, shop: str | None = None) -> Any:
     return {**({"name": name} if is_identifier(name) else {}), **step, "use": use}
 
 
+def _error_policy(value: Any) -> Any:
+    if value is True or value in ("fail", "continue"):
+        return value
+    raise PydanticCustomError(
+        "text_rule", "must be {allowed}", {"allowed": "fail, continue, or true to run only after a failure"}
+    )
+
+
 class Step(StrictModel):
     """One use of a technique. `use` holds the canonical id after reading; `name` is never empty after reading."""
 
@@ -29,11 +38,20 @@ class Step(StrictModel):
     config: dict[str, Any] = Field({}, description="Settings of this step; they win over those of the shop.")
     condition: Text | None = Field(None, description="The step runs only when this is true.")
     name: Identifier = Field("", description="How conditions refer to the step; none: the technique's short name.")
-    timeout_s: float | None = planned("Longest run of the step, in seconds.")
+    timeout_s: float | None = Field(None, gt=0, le=86_400, description="Longest run of the step, in seconds.")
     output: str | None = planned("Name under which the result is kept.")
-    on_error: Any = planned("What to do when the step fails.")
-    always: bool | None = planned("Run the step even after a failure.")
+    on_error: Annotated[Any, AfterValidator(_error_policy)] = Field(
+        "fail",
+        description="fail: an error of the step ends the run. continue: the run goes on without the step. "
+        "true: the step runs only when the one before it failed, and takes its place.",
+    )
+    always: bool = Field(False, description="Run the step also after a failure that ends the run.")
     cache: Any = planned("Keep the step's result.")
+
+    @property
+    def mends(self) -> bool:
+        """True when the step runs only in place of the one before it, after that has failed."""
+        return self.on_error is True
 
     @model_validator(mode="before")
     @classmethod

@@ -7,7 +7,6 @@ drift apart.
 from __future__ import annotations
 
 import re
-import string
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -15,6 +14,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from sibyl_runtime.workspace.answer_schema import AnswerSchema
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
+from sibyl_runtime.workspace.prompts import check_prompt
 from sibyl_runtime.workspace.text import Name, Text
 
 MIB = 1024 * 1024
@@ -24,11 +24,13 @@ DEFAULT_PROMPT = (
     "If the context does not hold the answer, say so.\n\nContext:\n{context}\n\nQuestion: {query}\nAnswer:"
 )
 
-_PLACEHOLDERS = frozenset({"query", "context"})
+_PLACEHOLDERS = ("query", "context")
 _JINJA = re.compile(r"\{\{|\{%")
 
 
-def _one_spelling(aliases: dict[str, str]) -> BeforeValidator:
+def one_spelling(aliases: dict[str, str]) -> BeforeValidator:
+    """A choice may be written with hyphens, and by the other names that `aliases` has for its values."""
+
     def spell(value: Any) -> Any:
         if not isinstance(value, str):
             return value
@@ -69,7 +71,7 @@ class ChunkingConfig(StepConfig):
     """Settings of `rag.chunking`."""
 
     subtechnique: Annotated[
-        Literal["markdown", "fixed", "recursive", "semantic", "code", "sql"], _one_spelling(_CHUNKINGS)
+        Literal["markdown", "fixed", "recursive", "semantic", "code", "sql"], one_spelling(_CHUNKINGS)
     ] = Field("markdown", description="Where chunks end.")
     chunk_size: int = Field(256, ge=16, le=8192, description="Longest chunk, in tokens of the embedding model.")
     chunk_overlap: int = Field(32, ge=0, le=8191, description="Tokens that a chunk repeats of the one before it.")
@@ -99,7 +101,7 @@ class ChunkingConfig(StepConfig):
 class EmbeddingConfig(StepConfig):
     """Settings of `rag.embedding`."""
 
-    subtechnique: Annotated[Literal["batch", "streaming"], _one_spelling({"sentence_transformer": "batch"})] = choice(
+    subtechnique: Annotated[Literal["batch", "streaming"], one_spelling({"sentence_transformer": "batch"})] = choice(
         "batch", "How texts reach the model.", planned_values=("streaming",)
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Chunks embedded at once.")
@@ -125,7 +127,7 @@ _RETRIEVAL_KINDS = Literal["hybrid", "vector", "keyword", "mmr", "diversity", "c
 class RetrievalConfig(StepConfig):
     """Settings of `rag.retrieval`."""
 
-    subtechnique: Annotated[_RETRIEVAL_KINDS, _one_spelling(_RETRIEVALS)] = choice(
+    subtechnique: Annotated[_RETRIEVAL_KINDS, one_spelling(_RETRIEVALS)] = choice(
         "hybrid",
         "How chunks are chosen: by meaning (vector), by words (keyword), by both, or near ones that differ (mmr).",
         planned_values=("diversity", "contextual", "multi_vector"),
@@ -183,7 +185,7 @@ _GENERATION_KINDS = Literal[
 class GenerationConfig(StepConfig):
     """Settings of `ai_generation.generation`. What is None here is taken from the provider."""
 
-    subtechnique: Annotated[_GENERATION_KINDS, _one_spelling(_GENERATIONS)] = choice(
+    subtechnique: Annotated[_GENERATION_KINDS, one_spelling(_GENERATIONS)] = choice(
         "standard",
         "How the answer is made: whole, in parts as it is written (streaming), or as an object that fits a schema.",
         planned_values=(
@@ -220,14 +222,7 @@ class GenerationConfig(StepConfig):
 
     @model_validator(mode="after")
     def _prompt_can_be_filled(self) -> Self:
-        try:
-            names = {name for _, name, _, _ in string.Formatter().parse(self.prompt) if name is not None}
-        except ValueError as error:
-            fail_field("prompt", f"cannot be filled in: {error}; write {{{{ and }}}} for braces")
-        for name in sorted(names - _PLACEHOLDERS):
-            fail_field("prompt", f"has no value for {{{name}}}; allowed: {{query}}, {{context}}, {{{{ for a brace")
-        if "query" not in names:
-            fail_field("prompt", "must hold {query}, else the model never sees the question")
+        check_prompt(self.prompt, _PLACEHOLDERS)
         return self
 
 
@@ -242,7 +237,7 @@ _ONE_RERANKING = {"model": "cross_encoder", "provider": "llm", "mmr_lambda": "di
 class RerankingConfig(StepConfig):
     """Settings of `rag.reranking`."""
 
-    subtechnique: Annotated[_RERANKING_KINDS, _one_spelling(_RERANKINGS)] = choice(
+    subtechnique: Annotated[_RERANKING_KINDS, one_spelling(_RERANKINGS)] = choice(
         "cross_encoder",
         "What puts the chunks found in order: a model that reads question and chunk together (cross_encoder), a "
         "language model (llm), their words (bm25), words and the order found (fusion), or difference (diversity).",

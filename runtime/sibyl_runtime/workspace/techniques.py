@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from sibyl_runtime.workspace.errors import nearest
+from sibyl_runtime.workspace.search_configs import AugmentationConfig, QueryProcessingConfig
 from sibyl_runtime.workspace.shops import canonical_shop
 from sibyl_runtime.workspace.step_configs import (
     AnyConfig,
@@ -111,6 +112,19 @@ _AVAILABLE = (
         ),
         needs="rag.retrieval",
     ),
+    TechniqueSpec(
+        "rag.query_processing",
+        QueryProcessingConfig,
+        True,
+        frozenset({"queries", "passages", "count", "fallback", "tokens", "model", "cost_usd"}),
+    ),
+    TechniqueSpec(
+        "rag.augmentation",
+        AugmentationConfig,
+        True,
+        frozenset({"chunks", "count", "avg_score", "top_score", "dropped", "context", "context_tokens"}),
+        needs="rag.retrieval",
+    ),
 )
 
 _TYPED = (
@@ -119,7 +133,7 @@ _TYPED = (
 )
 
 _BY_NAME_ONLY: Mapping[str, tuple[str, ...]] = {
-    "rag": ("query_processing", "augmentation", "ranking", "validation"),
+    "rag": ("ranking", "validation"),
     "ai_generation": ("consensus", "validation", "formatting", "voting"),
     "infrastructure": (
         "caching", "security", "evaluation", "checkpointing", "learning", "workflow_optimization", "rate_limiting",

@@ -85,6 +85,7 @@ def test_what_the_documents_reader_refuses_by_shape_the_schema_refuses_too(docum
         ("shops", "*", "techniques", "*"),
         ("pipelines", "*", "parameters"),
         ("pipelines", "*", "steps", "[]", "config"),
+        ("pipelines", "*", "steps", "[]", "on_error"),
         ("mcp", "tools", "[]", "parameters"),
         ("mcp", "tools", "[]", "defaults"),
     ],
@@ -100,6 +101,7 @@ def test_nothing_else_of_the_document_is_free() -> None:
         ".mcp.tools[].parameters",
         ".pipelines.*.parameters",
         ".pipelines.*.steps[].config",
+        ".pipelines.*.steps[].on_error",
         ".shops.*.config",
         ".shops.*.techniques.*",
     ]

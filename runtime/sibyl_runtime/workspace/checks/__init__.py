@@ -13,6 +13,7 @@ from sibyl_runtime.workspace.checks.availability import (
 )
 from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluated
 from sibyl_runtime.workspace.checks.context import Check, Context, Finding
+from sibyl_runtime.workspace.checks.failures import error_policies_can_work
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
 from sibyl_runtime.workspace.checks.protection import (
     authentication_settings_belong,
@@ -23,6 +24,7 @@ from sibyl_runtime.workspace.checks.protection import (
     tokens_can_be_verified,
 )
 from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
+from sibyl_runtime.workspace.checks.queries import queries_are_searched_for, queries_need_a_model_that_writes
 from sibyl_runtime.workspace.checks.references import (
     parameters_are_declared,
     parameters_fit_their_settings,
@@ -73,6 +75,9 @@ CROSS_CHECKS: tuple[Check, ...] = (
     conditions_can_be_evaluated,
     steps_follow_what_they_need,
     vectors_are_stored,
+    queries_need_a_model_that_writes,
+    queries_are_searched_for,
+    error_policies_can_work,
     pipeline_parameters_are_used,
     tool_names_are_unique,
     tool_pipelines_exist,

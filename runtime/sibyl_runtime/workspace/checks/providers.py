@@ -18,6 +18,7 @@ PROVIDER_KINDS: Mapping[str, str] = {
     "data.store_vectors": "vector_store",
     "ai_generation.generation": "llm",
     "rag.reranking": "llm",
+    "rag.query_processing": "llm",
 }
 
 
