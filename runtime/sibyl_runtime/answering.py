@@ -9,12 +9,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import orjson
 
 from sibyl_runtime.cache import AnswerCache, SingleFlight
+from sibyl_runtime.explanation import explained
 from sibyl_runtime.pipeline.context import Deadline, StageTiming
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.store.records import VectorStore
@@ -37,7 +38,8 @@ class ToolOutcome:
     """What a call came to. `output` is {"answer": str | None, "sources": [...]}.
 
     `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
-    that was under way. Then no tokens were used and nothing was spent.
+    that was under way. Then no tokens were used and nothing was spent. `explained` says how the answer came about:
+    which language model gave it (`llm`), how complex the question was found (`classification`); nothing for a hit.
     """
 
     output: Mapping[str, Any]
@@ -46,6 +48,7 @@ class ToolOutcome:
     stages: tuple[StageTiming, ...]
     cache: Literal["hit", "miss", "off"]
     seconds: float
+    explained: Mapping[str, Any] = field(default_factory=dict)
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -53,9 +56,10 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
     generated = next((found for found in reversed(list(result.results.values())) if "answer" in found), None)
     if generated is None:
         output = {"answer": None, "sources": sources(retrieved_chunks(result.results) or [])}
-        return ToolOutcome(output, 0, 0.0, result.stages, cache, result.seconds)
+        return ToolOutcome(output, 0, 0.0, result.stages, cache, result.seconds, explained(result.results))
     output = {"answer": generated["answer"], "sources": generated["sources"]}
-    return ToolOutcome(output, generated["tokens"], generated["cost_usd"], result.stages, cache, result.seconds)
+    tokens, cost = generated["tokens"], generated["cost_usd"]
+    return ToolOutcome(output, tokens, cost, result.stages, cache, result.seconds, explained(result.results))
 
 
 class CorpusVersion:

@@ -56,6 +56,9 @@ async def test_an_answer_comes_with_every_chunk_as_a_source(context: StepContext
         "tokens": 75,
         "model": "m-1",
         "cost_usd": 0.0021,
+        "provider": "default",
+        "attempts": 1,
+        "failed": [],
     }  # fmt: skip
     assert context.single_use == []
 
@@ -98,6 +101,7 @@ async def test_without_chunks_no_model_is_asked(context: StepContext, model: Scr
     context.results = {"retrieval": {"chunks": []}}
     assert await run(context) == {
         "answer": NOTHING_FOUND, "sources": [], "tokens": 0, "model": None, "cost_usd": 0.0,
+        "provider": None, "attempts": 0, "failed": [],
     }  # fmt: skip
     assert model.requests == []
 

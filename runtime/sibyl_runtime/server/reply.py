@@ -21,6 +21,7 @@ def reply(tool: str, outcome: ToolOutcome, seconds: float, *, request_id: str | 
             "stages": stage_milliseconds(outcome.stages),
             "cache": outcome.cache,
             "request_id": request_id,
+            **outcome.explained,
         },
     }
 

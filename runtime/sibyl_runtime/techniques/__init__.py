@@ -9,12 +9,21 @@ from sibyl_runtime.techniques.chunking import Chunking
 from sibyl_runtime.techniques.embedding import Embedding
 from sibyl_runtime.techniques.generation import Generation
 from sibyl_runtime.techniques.load_documents import LoadDocuments
+from sibyl_runtime.techniques.query_classifier import QueryClassifier
 from sibyl_runtime.techniques.retrieval import Retrieval
 from sibyl_runtime.techniques.store_vectors import StoreVectors
 from sibyl_runtime.techniques.technique import Technique
 
 __all__ = ["REGISTRY", "Technique"]
 
-_ALL: tuple[Technique, ...] = (LoadDocuments(), Chunking(), Embedding(), StoreVectors(), Retrieval(), Generation())
+_ALL: tuple[Technique, ...] = (
+    LoadDocuments(),
+    Chunking(),
+    Embedding(),
+    StoreVectors(),
+    Retrieval(),
+    Generation(),
+    QueryClassifier(),
+)
 
 REGISTRY: Mapping[str, Technique] = MappingProxyType({technique.id: technique for technique in _ALL})

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sibyl_runtime.pipeline.context import StepContext
+from sibyl_runtime.providers.llm.fallback import first_answer
 from sibyl_runtime.providers.protocols import Generation as Answer
-from sibyl_runtime.providers.protocols import GenerationRequest, LanguageModel, Passage
+from sibyl_runtime.providers.protocols import GenerationRequest, Passage
 from sibyl_runtime.store.records import Hit
 from sibyl_runtime.techniques.prompts import numbered, rendered
 from sibyl_runtime.techniques.retrieval import question
+from sibyl_runtime.techniques.routing import route
 from sibyl_runtime.workspace import GenerationConfig
 
 NOTHING_FOUND = "Nothing in the documents answers this question."
@@ -33,20 +35,29 @@ class Generation:
         """
         query = question(context.parameters)
         hits = _retrieved(context)
-        model = _model(context, config.provider)
+        models = route(context, config, query)
         if not hits:
-            return {"answer": NOTHING_FOUND, "sources": [], "tokens": 0, "model": None, "cost_usd": 0.0}
+            return {
+                "answer": NOTHING_FOUND, "sources": [], "tokens": 0, "model": None, "cost_usd": 0.0,
+                "provider": None, "attempts": 0, "failed": [],
+            }  # fmt: skip
         passages = [Passage(_place(hit), hit.content, hit.score) for hit in hits]
         with context.timed("generate"):
-            answer = await model.generate(_request(context, config, query, passages))
+            routed = await first_answer(models, _request(context, config, query, passages))
+        answer = routed.answer
         if answer.finish_reason in CUT_SHORT:
             context.single_use.append(f"the answer ended early: {answer.finish_reason}")
+        if routed.failed:
+            context.single_use.append(f"provider {routed.provider} stood in for {routed.failed[0].provider}")
         return {
             "answer": answer.text,
             "sources": sources(hits, answer.cited),
             "tokens": answer.prompt_tokens + answer.completion_tokens,
             "model": answer.model,
             "cost_usd": _cost(answer),
+            "provider": routed.provider,
+            "attempts": answer.attempts,
+            "failed": [{"provider": one.provider, "code": one.code} for one in routed.failed],
         }
 
 
@@ -88,14 +99,6 @@ def _place(hit: Hit) -> str:
     if not hit.heading:
         return title
     return hit.heading if hit.heading.startswith(title) else f"{title} > {hit.heading}"
-
-
-def _model(context: StepContext, provider: str | None) -> LanguageModel:
-    models = context.services.language_models
-    name = provider or context.services.default_language_model
-    if name not in models:
-        raise context.failed(f'names the language model "{name}"; known: {", ".join(sorted(models))}')
-    return models[name]
 
 
 def _request(

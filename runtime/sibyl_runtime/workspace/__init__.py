@@ -1,6 +1,7 @@
 """The contract: one workspace document, read and judged the same way by the operator and by the runtime.
 
-Pure: no I/O but reading the one file, no environment but the one that is passed in, nothing but pydantic and PyYAML.
+Pure: no I/O but reading the one file, no environment but the one that is passed in, nothing but
+pydantic, PyYAML and, for templates, Jinja.
 Everything that other packages may use is exported here.
 """
 
@@ -24,7 +25,7 @@ from sibyl_runtime.workspace.errors import (
     suggestion,
 )
 from sibyl_runtime.workspace.mcp import Authentication, Mcp, ServerInfo, Tool
-from sibyl_runtime.workspace.meaning import latency_buckets, run_parameters, step_config
+from sibyl_runtime.workspace.meaning import latency_buckets, run_parameters, step_config, written_values
 from sibyl_runtime.workspace.observability import Kpi, Logging, Metrics, Observability
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.parsing import parse_workspace
@@ -33,6 +34,7 @@ from sibyl_runtime.workspace.providers import (
     EmbeddingProvider,
     LlmProvider,
     Providers,
+    RateLimit,
     ReplicaProvider,
     VectorStoreProvider,
     VectorStores,
@@ -55,6 +57,7 @@ from sibyl_runtime.workspace.step_configs import (
     StoreVectorsConfig,
 )
 from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec, UnknownTechnique, technique
+from sibyl_runtime.workspace.templates import ChoiceFailed, ChoiceTemplate, TemplateInvalid, is_template
 
 __all__ = [
     "DEFAULT_PROMPT",
@@ -67,6 +70,8 @@ __all__ = [
     "Budget",
     "CacheWarmingConfig",
     "Caching",
+    "ChoiceFailed",
+    "ChoiceTemplate",
     "ChunkingConfig",
     "Condition",
     "ConditionError",
@@ -89,6 +94,7 @@ __all__ = [
     "Problem",
     "Providers",
     "QueryClassifierConfig",
+    "RateLimit",
     "RedisCache",
     "Reference",
     "ReplicaProvider",
@@ -102,6 +108,7 @@ __all__ = [
     "StoreVectorsConfig",
     "StrictModel",
     "TechniqueSpec",
+    "TemplateInvalid",
     "Tool",
     "ToolParameter",
     "UnknownTechnique",
@@ -116,6 +123,7 @@ __all__ = [
     "format_path",
     "is_address_name",
     "is_secret_name",
+    "is_template",
     "latency_buckets",
     "line_of",
     "load_document",
@@ -130,4 +138,5 @@ __all__ = [
     "validate_arguments",
     "validate_parameters",
     "whole_reference",
+    "written_values",
 ]

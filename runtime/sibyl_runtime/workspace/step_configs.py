@@ -6,7 +6,6 @@ drift apart.
 
 from __future__ import annotations
 
-import re
 import string
 from typing import Annotated, Any, Literal, Self
 
@@ -14,7 +13,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
-from sibyl_runtime.workspace.text import Name, Text
+from sibyl_runtime.workspace.references import references_of_kind
+from sibyl_runtime.workspace.templates import ChoiceTemplate, TemplateInvalid, is_template
+from sibyl_runtime.workspace.text import Name, Text, refers_to_environment
 
 MIB = 1024 * 1024
 
@@ -24,7 +25,6 @@ DEFAULT_PROMPT = (
 )
 
 _PLACEHOLDERS = frozenset({"query", "context"})
-_JINJA = re.compile(r"\{\{|\{%")
 
 
 def _one_spelling(aliases: dict[str, str]) -> BeforeValidator:
@@ -35,11 +35,6 @@ def _one_spelling(aliases: dict[str, str]) -> BeforeValidator:
         return aliases.get(written, written)
 
     return BeforeValidator(spell)
-
-
-def is_template(text: str) -> bool:
-    """True when `text` is a Jinja template, which this version does not fill in."""
-    return _JINJA.search(text) is not None
 
 
 class StepConfig(StrictModel):
@@ -190,7 +185,9 @@ class GenerationConfig(StepConfig):
             "self_consistency",
         ),
     )  # fmt: skip
-    provider: Text | None = Field(None, description="Which of providers.llm; none: the default.")
+    provider: Text | None = Field(
+        None, description="Which of providers.llm, or a template that chooses one; none: the default."
+    )
     max_tokens: int | None = Field(None, ge=1, le=1_000_000, description="Longest answer, in tokens.")
     temperature: float | None = Field(None, ge=0, le=2, description="Randomness of sampling.")
     stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(
@@ -199,6 +196,9 @@ class GenerationConfig(StepConfig):
     prompt: Text = Field(DEFAULT_PROMPT, description="Prompt, with {query} and {context} where they belong.")
     system_prompt: Text | None = Field(None, description="What the model is told before the prompt.")
     chunk_size: int | None = planned("Tokens per part of a streamed answer.")
+    fallback_providers: list[Name] = Field(
+        [], max_length=8, description="Which of providers.llm are asked, in turn, when the one before fails."
+    )
 
     @model_validator(mode="after")
     def _prompt_can_be_filled(self) -> Self:
@@ -210,6 +210,28 @@ class GenerationConfig(StepConfig):
             fail_field("prompt", f"has no value for {{{name}}}; allowed: {{query}}, {{context}}, {{{{ for a brace")
         if "query" not in names:
             fail_field("prompt", "must hold {query}, else the model never sees the question")
+        return self
+
+    @model_validator(mode="after")
+    def _provider_can_be_chosen(self) -> Self:
+        provider = self.provider
+        if provider is None or not is_template(provider) or refers_to_environment(provider):
+            return self
+        if references_of_kind("parameter", provider):
+            fail_field("provider", "holds a parameter inside a template; a caller's text must not be part of one")
+        try:
+            ChoiceTemplate.parse(provider)
+        except TemplateInvalid as error:
+            fail_field("provider", str(error))
+        return self
+
+    @model_validator(mode="after")
+    def _fallbacks_differ(self) -> Self:
+        for name in self.fallback_providers:
+            if self.fallback_providers.count(name) > 1:
+                fail_field("fallback_providers", f'holds "{name}" twice; keep one of them')
+            if name == self.provider:
+                fail_field("fallback_providers", f'holds "{name}", which is the provider itself; remove it')
         return self
 
 
@@ -224,7 +246,9 @@ class RerankingConfig(StepConfig):
 class QueryClassifierConfig(StepConfig):
     """Settings of `infrastructure.query_classifier`."""
 
-    complexity_threshold: float | None = Field(None, ge=0, le=1, description="From where a query is complex.")
+    complexity_threshold: float = Field(
+        0.7, ge=0, le=1, description="From which complexity on a query counts as complex (is_complex)."
+    )
 
 
 class CacheWarmingConfig(StepConfig):

@@ -77,13 +77,18 @@ _AVAILABLE = (
         "ai_generation.generation",
         GenerationConfig,
         True,
-        frozenset({"answer", "sources", "tokens", "model", "cost_usd"}),
+        frozenset({"answer", "sources", "tokens", "model", "cost_usd", "provider", "attempts", "failed"}),
+    ),
+    TechniqueSpec(
+        "infrastructure.query_classifier",
+        QueryClassifierConfig,
+        True,
+        frozenset({"complexity", "is_complex", "threshold", "rules"}),
     ),
 )
 
 _TYPED = (
     TechniqueSpec("rag.reranking", RerankingConfig, results=frozenset({"chunks", "count", "avg_score", "top_score"})),
-    TechniqueSpec("infrastructure.query_classifier", QueryClassifierConfig, results=frozenset({"complexity"})),
     TechniqueSpec("infrastructure.cache_warming", CacheWarmingConfig),
 )
 

@@ -10,6 +10,7 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,8 @@ from sibyl_runtime.errors import ProviderError, StartupError
 from sibyl_runtime.providers.llm.citations import cited_positions
 from sibyl_runtime.providers.llm.openai_failures import Identity, deadline, explain, is_transient, retry_after
 from sibyl_runtime.providers.llm.prices import ModelPrice
+from sibyl_runtime.providers.llm.quota import Quota, Turn, estimated_tokens
+from sibyl_runtime.providers.llm.retry import RetryPolicy
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest
 
 if TYPE_CHECKING:
@@ -30,8 +33,6 @@ OPENAI_URL = "https://api.openai.com/v1"
 # A server that is there accepts a connection at once; waiting longer only hides that it is not.
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 5.0
-FIRST_DELAY = 0.5
-LONGEST_DELAY = 8.0
 
 # Servers without a list of models answer so; they are reachable and did not refuse the key.
 NO_MODEL_LIST = frozenset({404, 405, 501})
@@ -56,6 +57,9 @@ class OpenAIChatModel:
         self._client = _client(self._who, provider)
         self._headers = _omitted_headers(provider)
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
+        self._retries = RetryPolicy.of(provider)
+        limit = provider.rate_limit
+        self._quota = None if limit is None else Quota(name, limit, sleep=sleep, clock=clock)
 
     @property
     def name(self) -> str:
@@ -64,16 +68,21 @@ class OpenAIChatModel:
     async def generate(self, request: GenerationRequest) -> Generation:
         """Send `request.prompt` as one user message.
 
-        Failures that may pass are retried up to `max_retries` times within `request.timeout`. Raises ProviderError,
-        Overloaded for a rate limit or when every connection is busy, DeadlineExceeded.
+        Failures that may pass are retried up to `max_retries` times within `request.timeout`, each attempt in its turn
+        of `rate_limit`. Raises ProviderError, Overloaded for a rate limit or when every connection is busy,
+        DeadlineExceeded.
         """
         ends = None if request.timeout is None else self._clock() + request.timeout
         attempt = 0
         while True:
             attempt += 1
+            turn = await self._turn(request, ends)
             seconds = self._attempt_seconds(ends)
             try:
-                return self._read(await self._send(request, seconds), request)
+                answer = replace(self._read(await self._send(request, seconds), request), attempts=attempt)
+                if self._quota is not None and turn is not None:
+                    self._quota.settle(turn, answer)
+                return answer
             except openai.APIError as error:
                 delay = self._delay(error, attempt, ends)
                 if delay is None:
@@ -95,6 +104,14 @@ class OpenAIChatModel:
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def _turn(self, request: GenerationRequest, ends: float | None) -> Turn | None:
+        """The turn of one attempt, waited for; None without a `rate_limit`."""
+        if self._quota is None:
+            return None
+        bound = self._provider.max_tokens if request.max_tokens is None else request.max_tokens
+        within = self._provider.timeout if ends is None else max(0.0, ends - self._clock())
+        return await self._quota.turn(estimated_tokens(request, bound), within=within)
 
     async def _send(self, request: GenerationRequest, seconds: float) -> object:
         try:
@@ -152,13 +169,10 @@ class OpenAIChatModel:
 
     def _delay(self, error: openai.APIError, attempt: int, ends: float | None) -> float | None:
         """Seconds to wait before the next attempt; None when there should be none."""
-        if attempt > self._provider.max_retries or not is_transient(error):
+        if not is_transient(error):
             return None
-        backoff = min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY) * (1 - self._jitter() / 4)
-        asked = retry_after(error)
-        delay = backoff if asked is None else asked
         left = self._provider.timeout if ends is None else ends - self._clock()
-        return delay if delay < left else None
+        return self._retries.wait(attempt, asked=retry_after(error), left=left, drawn=self._jitter())
 
 
 def _identity(name: str, provider: LlmProvider) -> Identity:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from sibyl_runtime.workspace.checks.availability import (
     fields_are_available,
     providers_are_available,
-    providers_are_named_plainly,
     shop_settings_are_available,
     step_settings_are_available,
     techniques_are_available,
@@ -19,6 +18,7 @@ from sibyl_runtime.workspace.checks.references import (
     parameters_fit_their_settings,
     references_have_a_meaning,
 )
+from sibyl_runtime.workspace.checks.routing import fallback_providers_exist, templates_choose_providers
 from sibyl_runtime.workspace.checks.server import authentication_has_keys, ports_differ
 from sibyl_runtime.workspace.checks.shops import (
     caching_fits,
@@ -69,6 +69,8 @@ CROSS_CHECKS: tuple[Check, ...] = (
     ports_differ,
     kpi_names_are_unique,
     kpis_can_be_measured,
+    templates_choose_providers,
+    fallback_providers_exist,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
@@ -77,5 +79,4 @@ AVAILABILITY_CHECKS: tuple[Check, ...] = (
     shop_settings_are_available,
     techniques_are_available,
     step_settings_are_available,
-    providers_are_named_plainly,
 )
