@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
+import jsonschema
 import pytest
 
 from sibyl_runtime.answering import ToolOutcome
@@ -18,6 +20,7 @@ from sibyl_runtime.errors import (
     StepFailed,
 )
 from sibyl_runtime.pipeline.context import Deadline
+from sibyl_runtime.server.catalogue import RESPONSE_SCHEMA
 from tests.server.served import OUTCOME, OUTPUT, document, scripted, served
 
 
@@ -40,6 +43,21 @@ async def test_an_answer_has_the_documented_shape_and_headers() -> None:
     assert float(response.headers["X-Execution-Time-Ms"]) > 0
     assert response.headers["Content-Type"] == "application/json"
     assert server.runtime.calls == [{"query": "Where is the DSN?", "top_k": 3}]
+
+
+async def test_the_metadata_explains_the_answer_as_the_schema_says() -> None:
+    explained = {
+        "llm": {"provider": "a", "model": "m", "attempts": 2, "failed": [{"provider": "b", "code": "overloaded"}]},
+        "classification": {"complexity": 0.4, "is_complex": False, "threshold": 0.7, "rules": []},
+    }
+
+    async def answer(*_: Any) -> ToolOutcome:
+        return replace(OUTCOME, explained=explained)
+
+    async with served(scripted(answer=answer)) as server:
+        body = (await server.call({"query": "Where is the DSN?"})).json()
+    assert {name: body["metadata"][name] for name in explained} == explained
+    jsonschema.validate(body, RESPONSE_SCHEMA)
 
 
 async def test_an_unknown_tool_names_the_nearest() -> None:
