@@ -71,8 +71,10 @@ async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, 
     (tmp_path / "a.txt").write_text(TEXT)
     ingested = await parts.run("ingest", path=str(tmp_path))
     answered = await parts.run("search", query="pools")
+    parts.document = {"pipelines": {"judge": {"steps": [{"use": "infrastructure.query_classifier"}]}}}
+    judged = await parts.run("judge", query="pools")
     promised = {spec.short: spec.results for spec in TECHNIQUES.values() if spec.available}
-    given = {step: frozenset(result) for run in (ingested, answered) for step, result in run.results.items()}
+    given = {step: frozenset(result) for run in (ingested, answered, judged) for step, result in run.results.items()}
     assert given == promised
     assert ingested.results["store_vectors"] == {"documents": 1, "chunks": 1, "unchanged": 0, "removed": 0}
     assert ingested.results["chunking"] == {"chunks": 1, "count": 1}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -118,6 +120,11 @@ def test_no_complexity_has_an_outcome_that_was_not_found(edges: list[float], com
 def test_a_variable_that_is_not_there_is_an_error_and_not_empty() -> None:
     with pytest.raises(ChoiceFailed, match="'complexity' is undefined"):
         ChoiceTemplate.parse(GUIDE).choose({"query": "why"})
+
+
+def test_a_document_without_templates_does_not_pay_for_the_library() -> None:
+    program = "import sys, sibyl_runtime.workspace as w; w.parse_workspace({}); sys.exit('jinja2' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_the_sandbox_holds_nothing_to_misuse() -> None:
