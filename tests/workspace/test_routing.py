@@ -121,3 +121,17 @@ def test_a_threshold_from_a_parameter_leaves_the_template_to_the_run() -> None:
     )
     raw["pipelines"]["p"]["parameters"] = {"limit": {"type": "number", "default": 0.5}}
     assert problems_of(raw) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ("{{ s3cret }}", "holds a template that cannot be read"),
+        ("{{ 's3cret' }}", "holds a template that does not always choose one of providers.llm"),
+        ("{{ 'simple' if query == 's3cret' }}", "holds a template that does not always choose one of providers.llm"),
+        ("{{ 'simple' }}", None),
+    ],
+)
+def test_a_template_from_the_environment_is_judged_and_not_shown(value: str, problem: str | None) -> None:
+    expected = [] if problem is None else [f"{GENERATION.format(1, 'provider')}: the value of ${{CHOICE}} {problem}"]
+    assert problems_of(document({"provider": "${CHOICE}"}), environ={"CHOICE": value}) == expected

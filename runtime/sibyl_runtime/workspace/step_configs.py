@@ -13,7 +13,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
-from sibyl_runtime.workspace.references import references_of_kind
+from sibyl_runtime.workspace.references import EnvironmentText, references_of_kind
 from sibyl_runtime.workspace.templates import ChoiceTemplate, TemplateInvalid, is_template
 from sibyl_runtime.workspace.text import Name, Text, refers_to_environment
 
@@ -212,18 +212,22 @@ class GenerationConfig(StepConfig):
             fail_field("prompt", "must hold {query}, else the model never sees the question")
         return self
 
-    @model_validator(mode="after")
-    def _provider_can_be_chosen(self) -> Self:
-        provider = self.provider
-        if provider is None or not is_template(provider) or refers_to_environment(provider):
-            return self
+    @model_validator(mode="before")
+    @classmethod
+    def _provider_can_be_chosen(cls, data: Any) -> Any:
+        # Before the fields are read: afterwards nothing tells a text of the environment from the document's own.
+        provider = data.get("provider") if isinstance(data, dict) else None
+        if not isinstance(provider, str) or not is_template(provider) or refers_to_environment(provider):
+            return data
         if references_of_kind("parameter", provider):
             fail_field("provider", "holds a parameter inside a template; a caller's text must not be part of one")
         try:
             ChoiceTemplate.parse(provider)
         except TemplateInvalid as error:
+            if isinstance(provider, EnvironmentText):  # which is never shown, nor any part of it
+                fail_field("provider", f"the value of {provider.reference} holds a template that cannot be read")
             fail_field("provider", str(error))
-        return self
+        return data
 
     @model_validator(mode="after")
     def _fallbacks_differ(self) -> Self:

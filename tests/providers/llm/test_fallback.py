@@ -8,7 +8,10 @@ import pytest
 
 from sibyl_runtime.errors import DeadlineExceeded, Overloaded, ProviderError, SibylError
 from sibyl_runtime.providers.llm.fallback import FailedProvider, first_answer
+from sibyl_runtime.providers.llm.openai_compatible import OpenAIChatModel
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest
+from sibyl_runtime.workspace import LlmProvider
+from tests.support.openai_server import OpenAIServer, completion, silence
 from tests.support.parts import ScriptedModel
 
 GOOD = Generation("It does.", "m", 7, 5, "stop")
@@ -102,3 +105,18 @@ async def test_without_time_left_nobody_more_is_asked() -> None:
     with pytest.raises(DeadlineExceeded):
         await first_answer(asked, request(timeout=9.0), clock=lambda: now)
     assert asked[1].requests == []
+
+
+async def test_a_silent_server_leaves_time_for_the_next(openai_server: OpenAIServer) -> None:
+    """Over HTTP, with the default timeout of 60 s: the share of the deadline is what ends the wait."""
+    openai_server.reply_with(silence(), completion())
+    provider = LlmProvider(kind="openai", model="gpt-4", base_url=openai_server.url)
+    asked = [OpenAIChatModel(name, provider) for name in ("silent", "speaking")]
+    try:
+        found = await first_answer(asked, request(timeout=1.0))
+    finally:
+        for model in asked:
+            await model.close()
+    assert (found.provider, found.answer.text) == ("speaking", "Forty-two [1].")
+    assert [(one.provider, one.code) for one in found.failed] == [("silent", "deadline_exceeded")]
+    assert "no answer within 0.5 s" in found.failed[0].message

@@ -8,6 +8,7 @@ from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep
 from sibyl_runtime.workspace.checks.providers import named_providers, written_provider
 from sibyl_runtime.workspace.errors import Location, suggestion
 from sibyl_runtime.workspace.meaning import layers
+from sibyl_runtime.workspace.references import EnvironmentText
 from sibyl_runtime.workspace.step_configs import QueryClassifierConfig
 from sibyl_runtime.workspace.templates import FROM_CLASSIFIER, ChoiceTemplate, Outcome, TemplateInvalid, is_template
 from sibyl_runtime.workspace.text import refers_to_environment
@@ -30,6 +31,8 @@ def templates_choose_providers(context: Context) -> Iterator[Finding]:
         except TemplateInvalid:  # reported where the settings of the step are checked
             continue
         message = _fault(context, used, template)
+        if message is not None and isinstance(text, EnvironmentText):  # which is never shown, nor any part of it
+            message = f"the value of {text.reference} holds a template that does not always choose one of providers.llm"
         if message is not None and at not in seen:
             seen.add(at)
             yield Finding(at, message)
