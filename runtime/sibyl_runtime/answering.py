@@ -15,6 +15,7 @@ from typing import Any, Literal
 import orjson
 
 from sibyl_runtime.cache import AnswerCache, SingleFlight
+from sibyl_runtime.explanation import explained
 from sibyl_runtime.pipeline.context import Deadline, StageTiming
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.store.records import VectorStore
@@ -40,7 +41,9 @@ class ToolOutcome:
 
     `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
     that was under way. Then no tokens were used and nothing was spent. `reranking` says what each reranking step did.
-    `steps` holds, by step, what it tells of how it worked.
+    `steps` holds, by step, what it tells of how it worked. `explained`
+    says how the answer came about: which language model gave it (`llm`), how complex the question was found
+    (`classification`); nothing for a hit.
     """
 
     output: Mapping[str, Any]
@@ -55,6 +58,7 @@ class ToolOutcome:
     finish_reason: str = "stop"
     """As the model gave it: `length` when the answer was cut at its limit. One that is kept was never cut."""
     steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    explained: Mapping[str, Any] = field(default_factory=dict)
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -79,6 +83,7 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
         completion_tokens=written.get("completion_tokens", 0),
         finish_reason=written.get("finish_reason", "stop"),
         steps=result.notes,
+        explained=explained(result.results),
     )
 
 

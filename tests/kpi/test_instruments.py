@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any, cast
 
@@ -106,6 +107,19 @@ async def test_an_answer_is_counted_under_the_configured_model(metrics: RuntimeM
     assert value(metrics, "sibyl_llm_tokens_total", **known, type="prompt") == 100
     assert value(metrics, "sibyl_llm_tokens_total", **known, type="completion") == 20
     assert value(metrics, "sibyl_llm_cost_usd_total", **known) == 0.002
+    assert value(metrics, "sibyl_llm_retries_total", **known) == 0
+
+
+@pytest.mark.parametrize("succeeds", [True, False])
+async def test_every_attempt_after_the_first_is_counted(metrics: RuntimeMetrics, succeeds: bool) -> None:
+    async def answer() -> Generation:
+        if succeeds:
+            return replace(ANSWER, attempts=3)
+        raise Overloaded("busy", details={"attempts": 3})
+
+    with contextlib.suppress(Overloaded):
+        await MeteredLanguageModel(Model(answer), "gpt-4", metrics).generate(REQUEST)
+    assert value(metrics, "sibyl_llm_retries_total", provider="primary", model="gpt-4") == 2
 
 
 async def test_a_refusal_is_counted_by_its_code_and_passed_on(metrics: RuntimeMetrics) -> None:

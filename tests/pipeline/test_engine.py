@@ -78,10 +78,12 @@ async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, 
         "pipelines": {
             "around": {"steps": [{"use": f"rag.{name}"} for name in AROUND_A_SEARCH]},
             "find": with_reranking,
+            "judge": {"steps": [{"use": "infrastructure.query_classifier"}]},
         },
     }
     parts.models = {"default": ScriptedModel()}
-    runs = [ingested, answered, await parts.run("around", query="pools"), await parts.run("find", query="pools")]
+    others = [await parts.run(name, query="pools") for name in ("around", "find", "judge")]
+    runs = [ingested, answered, *others]
     promised = {spec.short: spec.results for spec in TECHNIQUES.values() if spec.available}
     given = {step: frozenset(result) for run in runs for step, result in run.results.items()}
     assert given == promised

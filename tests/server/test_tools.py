@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import jsonschema
 import pytest
 
 from sibyl_runtime.answering import ToolOutcome
@@ -19,6 +20,7 @@ from sibyl_runtime.errors import (
     StepFailed,
 )
 from sibyl_runtime.pipeline.context import Deadline
+from sibyl_runtime.server.catalogue import RESPONSE_SCHEMA
 from tests.server.served import OUTCOME, OUTPUT, document, scripted, served
 
 
@@ -52,6 +54,21 @@ async def test_what_steps_tell_of_their_work_is_in_the_metadata() -> None:
     async with served(scripted(answer=answer)) as server:
         response = await server.call({"query": "Where is the DSN?"})
     assert response.json()["metadata"]["steps"] == told
+
+
+async def test_the_metadata_explains_the_answer_as_the_schema_says() -> None:
+    explained = {
+        "llm": {"provider": "a", "model": "m", "attempts": 2, "failed": [{"provider": "b", "code": "overloaded"}]},
+        "classification": {"complexity": 0.4, "is_complex": False, "threshold": 0.7, "rules": []},
+    }
+
+    async def answer(*_: Any) -> ToolOutcome:
+        return replace(OUTCOME, explained=explained)
+
+    async with served(scripted(answer=answer)) as server:
+        body = (await server.call({"query": "Where is the DSN?"})).json()
+    assert {name: body["metadata"][name] for name in explained} == explained
+    jsonschema.validate(body, RESPONSE_SCHEMA)
 
 
 async def test_an_unknown_tool_names_the_nearest() -> None:

@@ -59,6 +59,9 @@ async def test_an_answer_comes_with_every_chunk_as_a_source(context: StepContext
         "model": "m-1",
         "cost_usd": 0.0021,
         "finish_reason": "stop",
+        "provider": "default",
+        "attempts": 1,
+        "failed": [],
     }  # fmt: skip
     assert context.single_use == []
 
@@ -101,7 +104,7 @@ async def test_without_chunks_no_model_is_asked(context: StepContext, model: Scr
     context.results = {"retrieval": {"chunks": []}}
     assert await run(context) == {
         "answer": NOTHING_FOUND, "sources": [], "tokens": 0, "prompt_tokens": 0, "completion_tokens": 0, "model": None,
-        "cost_usd": 0.0, "finish_reason": "stop",
+        "cost_usd": 0.0, "finish_reason": "stop", "provider": None, "attempts": 0, "failed": [],
     }  # fmt: skip
     assert model.requests == []
 

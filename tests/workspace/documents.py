@@ -45,6 +45,9 @@ FULL: dict[str, Any] = {
                 "max_retries": 3,
                 "max_connections": 50,
                 "keep_alive": True,
+                "rate_limit": {"requests_per_minute": 60, "tokens_per_minute": 90000},
+                "retry_delay": 0.25,
+                "exponential_backoff": True,
             },
             "plain": {"kind": "extractive", "max_tokens": 200},
         },
@@ -126,6 +129,7 @@ FULL: dict[str, Any] = {
                     "timeout_s": 5,
                     "on_error": "continue",
                 },
+                {"use": "infrastructure.query_classifier", "config": {"complexity_threshold": 0.6}},
                 {
                     "use": "ai_generation.generation",
                     "name": "answer",
@@ -133,7 +137,8 @@ FULL: dict[str, Any] = {
                     "condition": "${retrieval.count} > 0 and ${language} == 'en'",
                     "config": {
                         "subtechnique": "standard",
-                        "provider": "primary",
+                        "provider": "{% if complexity < 0.6 %}plain{% else %}primary{% endif %}",
+                        "fallback_providers": ["plain"],
                         "max_tokens": 400,
                         "temperature": 0.1,
                         "stop_sequences": ["\n\n"],

@@ -34,6 +34,7 @@ def test_this_version_has_these_techniques() -> None:
         "data.load_documents",
         "data.store_vectors",
         "rag.augmentation",
+        "infrastructure.query_classifier",
         "rag.chunking",
         "rag.embedding",
         "rag.query_processing",

@@ -108,6 +108,7 @@ class MeteredLanguageModel:
             generation = await self._inner.generate(request)
         except SibylError as error:
             self._metrics.called(self.name, self._model, error.code)
+            self._metrics.retried(self.name, self._model, max(0, int(error.details.get("attempts", 1)) - 1))
             raise
         except asyncio.CancelledError:
             self._metrics.called(self.name, self._model, CANCELLED)
@@ -135,6 +136,7 @@ class MeteredLanguageModel:
     def _answered(self, generation: Generation) -> None:
         # The answer names the model as its provider does (`gpt-4o-2026-05-13`); labels keep the configured name.
         self._metrics.called(self.name, self._model, SUCCESS)
+        self._metrics.retried(self.name, self._model, generation.attempts - 1)
         self._metrics.used(
             self.name,
             self._model,

@@ -163,7 +163,11 @@ class ModelMetrics:
         self._unpriced = families.counter(
             "sibyl_llm_unpriced_calls_total", "Answers whose price is not known, missing from the cost.", *labels
         )
+        self._retries = families.counter(
+            "sibyl_llm_retries_total", "Requests that were sent to a language model again.", *labels
+        )
         for provider, model in models.items():
+            self._retries.of(provider, model)
             self._calls.create((provider,), (model,), (SUCCESS, *PROVIDER_FAULTS))
             self._tokens.create((provider,), (model,), ("prompt", "completion"))
             self._cost.of(provider, model)
@@ -172,6 +176,10 @@ class ModelMetrics:
     def called(self, provider: str, model: str, status: str) -> None:
         """A model answered (`success`) or failed (the code of the error)."""
         self._calls.of(provider, model, status).inc()
+
+    def retried(self, provider: str, model: str, times: int) -> None:
+        """A call took so many attempts more than one, whether it succeeded or not."""
+        self._retries.of(provider, model).inc(times)
 
     def used(self, provider: str, model: str, *, prompt: int, completion: int, cost_usd: Decimal | None) -> None:
         """What one answer took, in tokens and US dollars; None where the price is not known."""

@@ -102,7 +102,8 @@ class GenerationRequest:
 class Generation:
     """An answer and what it took. `cited` holds the positions in `passages` that the answer rests on.
 
-    `cost_usd` is None when the model's price is not known: never 0 by silence.
+    `cost_usd` is None when the model's price is not known: never 0 by silence. `attempts` counts how often the request
+    was sent.
     """
 
     text: str
@@ -112,6 +113,7 @@ class Generation:
     finish_reason: str
     cited: tuple[int, ...] = ()
     cost_usd: Decimal | None = None
+    attempts: int = 1
 
 
 class LanguageModel(Protocol):

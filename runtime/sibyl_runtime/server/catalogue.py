@@ -85,6 +85,36 @@ RESPONSE_SCHEMA: dict[str, Any] = {
                         },
                     },
                 },
+                "llm": {
+                    "type": "object",
+                    "description": "Which provider answered; not there when none was asked, or from the cache.",
+                    "required": ["provider", "model", "attempts", "failed"],
+                    "properties": {
+                        "provider": {"type": "string"},
+                        "model": {"type": "string"},
+                        "attempts": {"type": "integer", "description": "How often it was sent the request."},
+                        "failed": {
+                            "type": "array",
+                            "description": "Providers that were asked before it, and the codes of their errors.",
+                            "items": {
+                                "type": "object",
+                                "required": ["provider", "code"],
+                                "properties": {"provider": {"type": "string"}, "code": {"type": "string"}},
+                            },
+                        },
+                    },
+                },
+                "classification": {
+                    "type": "object",
+                    "description": "What infrastructure.query_classifier found.",
+                    "required": ["complexity", "is_complex", "threshold", "rules"],
+                    "properties": {
+                        "complexity": {"type": "number", "minimum": 0, "maximum": 1},
+                        "is_complex": {"type": "boolean"},
+                        "threshold": {"type": "number"},
+                        "rules": {"type": "array", "items": {"type": "object"}},
+                    },
+                },
             },
         },
     },

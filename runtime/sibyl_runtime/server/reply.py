@@ -23,6 +23,7 @@ def reply(tool: str, outcome: ToolOutcome, seconds: float, *, request_id: str | 
             "cache": outcome.cache,
             "request_id": request_id,
             **({"reranking": outcome.reranking} if outcome.reranking else {}),
+            **outcome.explained,
         },
     }
 

@@ -10,6 +10,7 @@ from sibyl_runtime.techniques.chunking import Chunking
 from sibyl_runtime.techniques.embedding import Embedding
 from sibyl_runtime.techniques.generation import Generation
 from sibyl_runtime.techniques.load_documents import LoadDocuments
+from sibyl_runtime.techniques.query_classifier import QueryClassifier
 from sibyl_runtime.techniques.query_processing import QueryProcessing
 from sibyl_runtime.techniques.reranking import Reranking
 from sibyl_runtime.techniques.retrieval import Retrieval
@@ -28,6 +29,7 @@ _ALL: tuple[Technique, ...] = (
     Reranking(),
     QueryProcessing(),
     Augmentation(),
+    QueryClassifier(),
 )
 
 REGISTRY: Mapping[str, Technique] = MappingProxyType({technique.id: technique for technique in _ALL})

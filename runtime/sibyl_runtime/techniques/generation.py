@@ -8,13 +8,14 @@ from typing import Any
 
 from sibyl_runtime.pipeline.context import StepContext
 from sibyl_runtime.pipeline.listening import AnswerText, SourcesFound
+from sibyl_runtime.providers.llm.fallback import first_answer
 from sibyl_runtime.providers.protocols import Generation as Answer
 from sibyl_runtime.providers.protocols import GenerationRequest, LanguageModel, Passage
 from sibyl_runtime.store.records import Hit
 from sibyl_runtime.techniques.pieces import Pieces
 from sibyl_runtime.techniques.prompts import numbered, passages_of, rendered
-from sibyl_runtime.techniques.providers import language_model
 from sibyl_runtime.techniques.retrieval import question
+from sibyl_runtime.techniques.routing import route
 from sibyl_runtime.techniques.structured import CUT_SHORT, structured_answer
 from sibyl_runtime.workspace import GenerationConfig
 
@@ -36,22 +37,19 @@ class Generation:
         """
         query = question(context.parameters)
         hits = _retrieved(context)
-        model = language_model(context, config.provider)
+        models = route(context, config, query)
         if not hits:
             return {**_NOTHING, **({"structured": None} if config.answer_schema else {})}
         passages = passages_of(hits)
         request = _request(context, config, query, passages)
         await context.tell(SourcesFound([_without_citation(source) for source in sources(hits)]))
-        extra: dict[str, Any] = {}
-        if config.answer_schema is not None:
-            answer, extra["structured"] = await structured_answer(context, model, request, config.answer_schema)
-        elif config.subtechnique == "streaming" and context.listener is not None:
-            answer = await _streamed(context, model, request, config.chunk_size)
-        else:
-            with context.timed("generate"):
-                answer = await model.generate(request)
+        asking = _Asking(context, config)
+        routed = await first_answer(models, request, asking.ask, begun=lambda: asking.begun)
+        answer = routed.answer
         if answer.finish_reason in CUT_SHORT:
             context.single_use.append(f"the answer ended early: {answer.finish_reason}")
+        if routed.failed:
+            context.single_use.append(f"provider {routed.provider} stood in for {routed.failed[0].provider}")
         return {
             "answer": answer.text,
             "sources": sources(hits, answer.cited),
@@ -61,7 +59,10 @@ class Generation:
             "model": answer.model,
             "cost_usd": _cost(answer),
             "finish_reason": answer.finish_reason,
-            **extra,
+            "provider": routed.provider,
+            "attempts": answer.attempts,
+            "failed": [{"provider": one.provider, "code": one.code} for one in routed.failed],
+            **asking.extra,
         }
 
 
@@ -74,23 +75,50 @@ _NOTHING: Mapping[str, Any] = {
     "model": None,
     "cost_usd": 0.0,
     "finish_reason": "stop",
+    "provider": None,
+    "attempts": 0,
+    "failed": [],
 }
 
 
-async def _streamed(context: StepContext, model: LanguageModel, request: GenerationRequest, size: int) -> Answer:
-    """The answer, told piece by piece as the model writes it. Only the waits for the model are timed."""
-    pieces = Pieces(size)
-    async with aclosing(model.stream(request)) as parts:
-        while True:
-            with context.timed("generate"):
-                part = await anext(parts)
-            if isinstance(part, Answer):
-                break
-            for text in pieces.add(part):
-                await context.tell(AnswerText(text))
-    if rest := pieces.rest():
-        await context.tell(AnswerText(rest))
-    return part
+class _Asking:
+    """Asks one model after another for the answer in the form that the step has. `begun`: part of it has been told."""
+
+    def __init__(self, context: StepContext, config: GenerationConfig) -> None:
+        self._context = context
+        self._config = config
+        self.begun = False
+        self.extra: dict[str, Any] = {}
+
+    async def ask(self, model: LanguageModel, request: GenerationRequest) -> Answer:
+        """The answer of one model."""
+        if self._config.answer_schema is not None:
+            answer, value = await structured_answer(self._context, model, request, self._config.answer_schema)
+            self.extra = {"structured": value}
+            return answer
+        if self._config.subtechnique == "streaming" and self._context.listener is not None:
+            return await self._streamed(model, request)
+        with self._context.timed("generate"):
+            return await model.generate(request)
+
+    async def _streamed(self, model: LanguageModel, request: GenerationRequest) -> Answer:
+        """The answer, told piece by piece as the model writes it. Only the waits for the model are timed."""
+        pieces = Pieces(self._config.chunk_size)
+        async with aclosing(model.stream(request)) as parts:
+            while True:
+                with self._context.timed("generate"):
+                    part = await anext(parts)
+                if isinstance(part, Answer):
+                    break
+                for text in pieces.add(part):
+                    await self._tell(text)
+        if rest := pieces.rest():
+            await self._tell(rest)
+        return part
+
+    async def _tell(self, text: str) -> None:
+        self.begun = True
+        await self._context.tell(AnswerText(text))
 
 
 def _without_citation(source: Mapping[str, Any]) -> dict[str, Any]:

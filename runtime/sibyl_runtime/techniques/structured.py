@@ -81,6 +81,7 @@ def _both(first: Generation, second: Generation) -> Generation:
         second,
         prompt_tokens=first.prompt_tokens + second.prompt_tokens,
         completion_tokens=first.completion_tokens + second.completion_tokens,
+        attempts=first.attempts + second.attempts,
         cost_usd=first.cost_usd + second.cost_usd if known else None,  # type: ignore[operator]  # both are known
     )
 

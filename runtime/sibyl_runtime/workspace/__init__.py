@@ -1,6 +1,7 @@
 """The contract: one workspace document, read and judged the same way by the operator and by the runtime.
 
-Pure: no I/O but reading the one file, no environment but the one that is passed in, nothing but pydantic and PyYAML.
+Pure: no I/O but reading the one file, no environment but the one that is passed in, nothing but
+pydantic, PyYAML and, for templates, Jinja.
 Everything that other packages may use is exported here.
 """
 
@@ -26,7 +27,7 @@ from sibyl_runtime.workspace.errors import (
     suggestion,
 )
 from sibyl_runtime.workspace.mcp import Mcp, ServerInfo, Tool
-from sibyl_runtime.workspace.meaning import latency_buckets, run_parameters, step_config
+from sibyl_runtime.workspace.meaning import latency_buckets, run_parameters, step_config, written_values
 from sibyl_runtime.workspace.observability import Kpi, Logging, Metrics, Observability
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.parsing import parse_workspace
@@ -45,6 +46,7 @@ from sibyl_runtime.workspace.protection import (
 from sibyl_runtime.workspace.providers import (
     EmbeddingProvider,
     LlmProvider,
+    LlmRateLimit,
     Providers,
     ReplicaProvider,
     VectorStoreProvider,
@@ -70,6 +72,7 @@ from sibyl_runtime.workspace.step_configs import (
     StoreVectorsConfig,
 )
 from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec, UnknownTechnique, technique
+from sibyl_runtime.workspace.templates import ChoiceFailed, ChoiceTemplate, TemplateInvalid, is_template
 
 __all__ = [
     "DEFAULT_PROMPT",
@@ -86,6 +89,8 @@ __all__ = [
     "CacheWarmingConfig",
     "Caching",
     "Cdn",
+    "ChoiceFailed",
+    "ChoiceTemplate",
     "ChunkingConfig",
     "Compression",
     "Condition",
@@ -99,6 +104,7 @@ __all__ = [
     "Kpi",
     "Lines",
     "LlmProvider",
+    "LlmRateLimit",
     "LoadDocumentsConfig",
     "Location",
     "Logging",
@@ -127,6 +133,7 @@ __all__ = [
     "StoreVectorsConfig",
     "StrictModel",
     "TechniqueSpec",
+    "TemplateInvalid",
     "Tool",
     "ToolParameter",
     "UnknownTechnique",
@@ -143,6 +150,7 @@ __all__ = [
     "is_address_name",
     "is_key_digest",
     "is_secret_name",
+    "is_template",
     "latency_buckets",
     "line_of",
     "load_document",
@@ -158,4 +166,5 @@ __all__ = [
     "validate_parameters",
     "whole_reference",
     "written_keys",
+    "written_values",
 ]

@@ -53,6 +53,15 @@ def layers(workspace: Workspace, pipeline_name: str, step: Step, spec: Technique
     return (*layered, Layer(("pipelines", pipeline_name, "steps", index, "config"), step.config))
 
 
+def written_values(workspace: Workspace, pipeline_name: str, step_name: str, key: str) -> list[Any]:
+    """What the document itself writes for a setting of a step, in the order of the layers; never a caller's value."""
+    step = next((one for one in workspace.effective_pipelines[pipeline_name].steps if one.name == step_name), None)
+    if step is None:
+        return []
+    layered = layers(workspace, pipeline_name, step, technique(step.use))
+    return [layer.config[key] for layer in layered if key in layer.config]
+
+
 def _is_shared(key: str, spec: TechniqueSpec) -> bool:
     """A shop's setting reaches the techniques that know it; what only one technique can mean is not shared."""
     if issubclass(spec.config, AnyConfig):

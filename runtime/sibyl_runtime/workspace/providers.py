@@ -32,11 +32,19 @@ _REPLICA_FIELDS = ("replicas", "read_strategy")
 _PGVECTOR_INDEXES = ("auto", "hnsw", "ivfflat", "none")
 
 
-class RateLimit(StrictModel):
-    """How much of a provider's quota a workspace may use."""
+class LlmRateLimit(StrictModel):
+    """How much of a provider's quota each runtime process may use, in any minute. What is above it waits its turn."""
 
-    requests_per_minute: int | None = Field(None, ge=1, description="Requests a minute.")
-    tokens_per_minute: int | None = Field(None, ge=1, description="Tokens a minute.")
+    requests_per_minute: int | None = Field(None, ge=1, le=100_000, description="Requests a minute, retries included.")
+    tokens_per_minute: int | None = Field(
+        None, ge=1, description="Tokens a minute, read and written; what a request will take is estimated before it."
+    )
+
+    @model_validator(mode="after")
+    def _limits_something(self) -> Self:
+        if self.requests_per_minute is None and self.tokens_per_minute is None:
+            fail_field("requests_per_minute", "or tokens_per_minute must be set, else nothing is limited")
+        return self
 
 
 class LlmProvider(StrictModel):
@@ -54,18 +62,26 @@ class LlmProvider(StrictModel):
     frequency_penalty: float | None = Field(None, ge=-2, le=2, description="Penalty for repeated tokens.")
     presence_penalty: float | None = Field(None, ge=-2, le=2, description="Penalty for tokens already used.")
     timeout: float = Field(60.0, gt=0, le=3600, description="Longest wait for one answer, in seconds.")
-    max_retries: int = Field(2, ge=0, le=10, description="Retries of a failed request.")
+    max_retries: int = Field(
+        2, ge=0, le=10, description="Retries of a request that failed in a way that may pass, within its deadline."
+    )
     max_connections: int = Field(100, ge=1, le=10_000, description="Connections kept to the provider.")
     keep_alive: bool = Field(True, description="Reuse connections.")
-    rate_limit: RateLimit | None = planned("Quota of the provider.")
-    retry_delay: float | None = planned("First wait before a retry, in seconds.")
-    exponential_backoff: bool | None = planned("Double the wait with each retry.")
+    rate_limit: LlmRateLimit | None = Field(None, description="Quota that is kept here, ahead of the provider's own.")
+    retry_delay: float = Field(
+        0.5, gt=0, le=60, description="Longest wait before the first retry, in seconds; the wait is drawn from 0 to it."
+    )
+    exponential_backoff: bool = Field(True, description="Double the longest wait with each retry, up to 8 s.")
     num_ctx: int | None = planned("Context length of an ollama model.")
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
         if self.kind == "openai" and self.model is None:
             fail_field("model", "is required for kind openai; name the model to use")
+        if self.max_retries == 0:
+            for name in ("retry_delay", "exponential_backoff"):
+                if name in self.model_fields_set:
+                    fail_field(name, "has no effect with max_retries 0; remove it")
         if self.kind == "extractive":
             for name in type(self).model_fields:
                 if (

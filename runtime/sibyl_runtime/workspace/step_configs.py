@@ -6,7 +6,6 @@ drift apart.
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
@@ -15,7 +14,9 @@ from sibyl_runtime.workspace.answer_schema import AnswerSchema
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
 from sibyl_runtime.workspace.prompts import check_prompt
-from sibyl_runtime.workspace.text import Name, Text
+from sibyl_runtime.workspace.references import EnvironmentText, references_of_kind
+from sibyl_runtime.workspace.templates import ChoiceTemplate, TemplateInvalid, is_template
+from sibyl_runtime.workspace.text import Name, Text, refers_to_environment
 
 MIB = 1024 * 1024
 
@@ -25,7 +26,6 @@ DEFAULT_PROMPT = (
 )
 
 _PLACEHOLDERS = ("query", "context")
-_JINJA = re.compile(r"\{\{|\{%")
 
 
 def one_spelling(aliases: dict[str, str]) -> BeforeValidator:
@@ -38,11 +38,6 @@ def one_spelling(aliases: dict[str, str]) -> BeforeValidator:
         return aliases.get(written, written)
 
     return BeforeValidator(spell)
-
-
-def is_template(text: str) -> bool:
-    """True when `text` is a Jinja template, which this version does not fill in."""
-    return _JINJA.search(text) is not None
 
 
 class StepConfig(StrictModel):
@@ -193,7 +188,9 @@ class GenerationConfig(StepConfig):
             "self_consistency",
         ),
     )  # fmt: skip
-    provider: Text | None = Field(None, description="Which of providers.llm; none: the default.")
+    provider: Text | None = Field(
+        None, description="Which of providers.llm, or a template that chooses one; none: the default."
+    )
     max_tokens: int | None = Field(None, ge=1, le=1_000_000, description="Longest answer, in tokens.")
     temperature: float | None = Field(None, ge=0, le=2, description="Randomness of sampling.")
     stop_sequences: list[Annotated[str, Field(min_length=1)]] = Field(
@@ -204,6 +201,10 @@ class GenerationConfig(StepConfig):
     chunk_size: int = Field(1, ge=1, le=10_000, description="Of streaming: tokens per part of the answer.")
     answer_schema: AnswerSchema | None = Field(
         None, description="Of structured: the JSON Schema that the answer has to fit, an object."
+    )
+
+    fallback_providers: list[Name] = Field(
+        [], max_length=8, description="Which of providers.llm are asked, in turn, when the one before fails."
     )
 
     @model_validator(mode="after")
@@ -223,6 +224,32 @@ class GenerationConfig(StepConfig):
     @model_validator(mode="after")
     def _prompt_can_be_filled(self) -> Self:
         check_prompt(self.prompt, _PLACEHOLDERS)
+        return self
+
+    @model_validator(mode="before")
+    @classmethod
+    def _provider_can_be_chosen(cls, data: Any) -> Any:
+        # Before the fields are read: afterwards nothing tells a text of the environment from the document's own.
+        provider = data.get("provider") if isinstance(data, dict) else None
+        if not isinstance(provider, str) or not is_template(provider) or refers_to_environment(provider):
+            return data
+        if references_of_kind("parameter", provider):
+            fail_field("provider", "holds a parameter inside a template; a caller's text must not be part of one")
+        try:
+            ChoiceTemplate.parse(provider)
+        except TemplateInvalid as error:
+            if isinstance(provider, EnvironmentText):  # which is never shown, nor any part of it
+                fail_field("provider", f"the value of {provider.reference} holds a template that cannot be read")
+            fail_field("provider", str(error))
+        return data
+
+    @model_validator(mode="after")
+    def _fallbacks_differ(self) -> Self:
+        for name in self.fallback_providers:
+            if self.fallback_providers.count(name) > 1:
+                fail_field("fallback_providers", f'holds "{name}" twice; keep one of them')
+            if name == self.provider:
+                fail_field("fallback_providers", f'holds "{name}", which is the provider itself; remove it')
         return self
 
 
@@ -270,7 +297,9 @@ class RerankingConfig(StepConfig):
 class QueryClassifierConfig(StepConfig):
     """Settings of `infrastructure.query_classifier`."""
 
-    complexity_threshold: float | None = Field(None, ge=0, le=1, description="From where a query is complex.")
+    complexity_threshold: float = Field(
+        0.7, ge=0, le=1, description="From which complexity on a query counts as complex (is_complex)."
+    )
 
 
 class CacheWarmingConfig(StepConfig):

@@ -88,6 +88,9 @@ _AVAILABLE = (
                 "model",
                 "cost_usd",
                 "finish_reason",
+                "provider",
+                "attempts",
+                "failed",
             }
         ),
     ),
@@ -125,12 +128,15 @@ _AVAILABLE = (
         frozenset({"chunks", "count", "avg_score", "top_score", "dropped", "context", "context_tokens"}),
         needs="rag.retrieval",
     ),
+    TechniqueSpec(
+        "infrastructure.query_classifier",
+        QueryClassifierConfig,
+        True,
+        frozenset({"complexity", "is_complex", "threshold", "rules"}),
+    ),
 )
 
-_TYPED = (
-    TechniqueSpec("infrastructure.query_classifier", QueryClassifierConfig, results=frozenset({"complexity"})),
-    TechniqueSpec("infrastructure.cache_warming", CacheWarmingConfig),
-)
+_TYPED = (TechniqueSpec("infrastructure.cache_warming", CacheWarmingConfig),)
 
 _BY_NAME_ONLY: Mapping[str, tuple[str, ...]] = {
     "rag": ("ranking", "validation"),

@@ -42,7 +42,7 @@ class Waits:
 async def model_of(server: OpenAIServer, waits: Waits | None = None, **settings: Any) -> AsyncIterator[OpenAIChatModel]:
     provider = LlmProvider(**{"kind": "openai", "model": "gpt-4", "api_key": KEY, "base_url": server.url, **settings})
     injected = waits or Waits()
-    model = OpenAIChatModel("primary", provider, sleep=injected.sleep, clock=injected.clock, jitter=lambda: 0.0)
+    model = OpenAIChatModel("primary", provider, sleep=injected.sleep, clock=injected.clock, jitter=lambda: 1.0)
     try:
         yield model
     finally:
@@ -237,10 +237,10 @@ async def test_each_failure_says_what_happened_and_never_shows_the_key(
 async def test_details_name_provider_model_and_status(openai_server: OpenAIServer) -> None:
     openai_server.reply_with(refusal(401))
     error = await failure(openai_server)
-    assert error.details == {"provider": "primary", "model": "gpt-4", "status": 401}
+    assert error.details == {"provider": "primary", "model": "gpt-4", "status": 401, "attempts": 1}
 
 
-@pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
 async def test_what_may_pass_is_tried_again(openai_server: OpenAIServer, status: int) -> None:
     waits = Waits()
     openai_server.reply_with(refusal(status), refusal(status), completion("At last."))
@@ -255,7 +255,7 @@ async def test_as_often_as_the_workspace_says(openai_server: OpenAIServer, retri
     assert len(openai_server.received) == retries + 1
 
 
-@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422])
 async def test_what_will_not_pass_is_not(openai_server: OpenAIServer, status: int) -> None:
     openai_server.reply_with(refusal(status))
     await failure(openai_server)
@@ -414,3 +414,43 @@ def test_openai_itself_is_asked_with_the_new_name_for_length() -> None:
     provider = LlmProvider(kind="openai", model="gpt-5", api_key=KEY, max_tokens=50)
     model = OpenAIChatModel("primary", provider)
     assert model._arguments(request())["max_completion_tokens"] == 50
+
+
+async def test_the_policy_of_the_workspace_sets_the_waits(openai_server: OpenAIServer) -> None:
+    waits = Waits()
+    openai_server.reply_with(refusal(500))
+    error = await failure(openai_server, waits, max_retries=3, retry_delay=0.2, exponential_backoff=False)
+    assert waits.slept == [0.2, 0.2, 0.2]
+    assert error.details["attempts"] == 4
+
+
+async def test_an_answer_says_how_often_it_was_asked_for(openai_server: OpenAIServer) -> None:
+    openai_server.reply_with(refusal(503), refusal(503), completion())
+    assert (await generate(openai_server)).attempts == 3
+    assert (await generate(openai_server)).attempts == 1
+
+
+async def test_every_attempt_has_its_turn_in_the_rate_limit(openai_server: OpenAIServer) -> None:
+    waits = Waits()
+    openai_server.reply_with(refusal(500), completion())
+    await generate(openai_server, waits, rate_limit={"requests_per_minute": 1}, timeout=100)
+    assert waits.slept == [0.5, 59.5], "the wait before the retry, and what is left of the minute"
+
+
+async def test_a_rate_limit_that_outlasts_the_request_is_overload_and_sends_nothing(
+    openai_server: OpenAIServer,
+) -> None:
+    async with model_of(openai_server, rate_limit={"requests_per_minute": 1}) as model:
+        await model.generate(request())
+        with pytest.raises(Overloaded, match=r"providers\.llm\.primary\.rate_limit is used up for the next 60\.0 s"):
+            await model.generate(request(timeout=5.0))
+    assert len(openai_server.received) == 1
+
+
+async def test_tokens_that_were_used_count_against_the_rate_limit(openai_server: OpenAIServer) -> None:
+    async with model_of(openai_server, rate_limit={"tokens_per_minute": 200}) as model:
+        await model.generate(request())
+        with pytest.raises(Overloaded):
+            await model.generate(request(timeout=5.0, max_tokens=100))
+        await model.generate(request(timeout=5.0, max_tokens=50))
+    assert len(openai_server.received) == 2, "100 + 20 tokens were used; 50 more fit, 100 do not"

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -22,6 +23,8 @@ from sibyl_runtime.providers.llm.citations import cited_positions
 from sibyl_runtime.providers.llm.openai_failures import Identity, deadline, explain, is_transient, retry_after
 from sibyl_runtime.providers.llm.openai_stream import WrittenAnswer, response_format
 from sibyl_runtime.providers.llm.prices import ModelPrice
+from sibyl_runtime.providers.llm.quota import Quota, Turn, estimated_tokens
+from sibyl_runtime.providers.llm.retry import RetryPolicy
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest
 
 if TYPE_CHECKING:
@@ -32,8 +35,6 @@ OPENAI_URL = "https://api.openai.com/v1"
 # A server that is there accepts a connection at once; waiting longer only hides that it is not.
 CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 5.0
-FIRST_DELAY = 0.5
-LONGEST_DELAY = 8.0
 
 # Servers without a list of models answer so; they are reachable and did not refuse the key.
 NO_MODEL_LIST = frozenset({404, 405, 501})
@@ -58,6 +59,9 @@ class OpenAIChatModel:
         self._client = _client(self._who, provider)
         self._headers = _omitted_headers(provider)
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
+        self._retries = RetryPolicy.of(provider)
+        limit = provider.rate_limit
+        self._quota = None if limit is None else Quota(name, limit, sleep=sleep, clock=clock)
 
     @property
     def name(self) -> str:
@@ -66,16 +70,20 @@ class OpenAIChatModel:
     async def generate(self, request: GenerationRequest) -> Generation:
         """Send `request.prompt` as one user message.
 
-        Failures that may pass are retried up to `max_retries` times within `request.timeout`. Raises ProviderError,
-        Overloaded for a rate limit or when every connection is busy, DeadlineExceeded.
+        Failures that may pass are retried up to `max_retries` times within `request.timeout`, each attempt in its turn
+        of `rate_limit`. Raises ProviderError, Overloaded for a rate limit or when every connection is busy,
+        DeadlineExceeded.
         """
         ends = None if request.timeout is None else self._clock() + request.timeout
         attempt = 0
         while True:
             attempt += 1
+            turn = await self._turn(request, ends)
             seconds = self._attempt_seconds(ends)
             try:
-                return self._read(await self._send(request, seconds), request)
+                answer = replace(self._read(await self._send(request, seconds), request), attempts=attempt)
+                self._settle(turn, answer)
+                return answer
             except openai.APIError as error:
                 delay = self._delay(error, attempt, ends)
                 if delay is None:
@@ -88,13 +96,16 @@ class OpenAIChatModel:
         attempt = 0
         while True:
             attempt += 1
+            turn = await self._turn(request, ends)
             seconds = self._attempt_seconds(ends)
             answer = WrittenAnswer(self._client, self._who, seconds, _timeout(seconds))
             try:
                 async with aclosing(answer.parts(self._arguments(request), self._headers)) as parts:
                     async for text in parts:
                         yield text
-                yield self._read(answer.completion(), request)
+                whole = replace(self._read(answer.completion(), request), attempts=attempt)
+                self._settle(turn, whole)
+                yield whole
                 return
             except openai.APIError as error:
                 delay = None if answer.begun else self._delay(error, attempt, ends)
@@ -117,6 +128,18 @@ class OpenAIChatModel:
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def _turn(self, request: GenerationRequest, ends: float | None) -> Turn | None:
+        """The turn of one attempt, waited for; None without a `rate_limit`."""
+        if self._quota is None:
+            return None
+        bound = self._provider.max_tokens if request.max_tokens is None else request.max_tokens
+        within = self._provider.timeout if ends is None else max(0.0, ends - self._clock())
+        return await self._quota.turn(estimated_tokens(request, bound), within=within)
+
+    def _settle(self, turn: Turn | None, answer: Generation) -> None:
+        if self._quota is not None and turn is not None:
+            self._quota.settle(turn, answer)
 
     async def _send(self, request: GenerationRequest, seconds: float) -> object:
         try:
@@ -175,13 +198,10 @@ class OpenAIChatModel:
 
     def _delay(self, error: openai.APIError, attempt: int, ends: float | None) -> float | None:
         """Seconds to wait before the next attempt; None when there should be none."""
-        if attempt > self._provider.max_retries or not is_transient(error):
+        if not is_transient(error):
             return None
-        backoff = min(FIRST_DELAY * 2 ** (attempt - 1), LONGEST_DELAY) * (1 - self._jitter() / 4)
-        asked = retry_after(error)
-        delay = backoff if asked is None else asked
         left = self._provider.timeout if ends is None else ends - self._clock()
-        return delay if delay < left else None
+        return self._retries.wait(attempt, asked=retry_after(error), left=left, drawn=self._jitter())
 
 
 def _identity(name: str, provider: LlmProvider) -> Identity:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import httpx2
@@ -20,7 +22,7 @@ QUOTA_EXHAUSTED = "insufficient_quota"
 
 _LONGEST_QUOTE = 300
 _HIDDEN = "[redacted]"
-_TRANSIENT = frozenset({408, 409, 429})
+_TRANSIENT = frozenset({408, 429})
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,12 @@ def is_transient(error: openai.APIError) -> bool:
 
 def explain(error: openai.APIError, who: Identity, *, attempts: int, seconds: float) -> SibylError:
     """The error that a client and an operator can act on. `seconds` is how long the last attempt was allowed."""
+    explained = _explained(error, who, attempts, seconds)
+    explained.details["attempts"] = attempts
+    return explained
+
+
+def _explained(error: openai.APIError, who: Identity, attempts: int, seconds: float) -> SibylError:
     if isinstance(error, openai.APITimeoutError):
         return _timeout(error, who, seconds)
     if isinstance(error, openai.APIConnectionError):
@@ -85,7 +93,7 @@ def deadline(who: Identity, seconds: float) -> DeadlineExceeded:
 
 
 def retry_after(error: openai.APIError) -> float | None:
-    """Seconds that the server asks to wait; None when it does not say, or says it with a date."""
+    """Seconds that the server asks to wait, as a number or until a date; None when it does not say."""
     if not isinstance(error, openai.APIStatusError):
         return None
     headers = error.response.headers
@@ -96,7 +104,17 @@ def retry_after(error: openai.APIError) -> float | None:
             continue
         if 0 <= seconds < float("inf"):
             return seconds
-    return None
+    return _until_date(headers.get("retry-after", ""), headers.get("date", ""))
+
+
+def _until_date(asked: str, now: str) -> float | None:
+    """Seconds from `now` to `asked`, both as HTTP writes dates; the server's own clock, or ours where it tells none."""
+    try:
+        until = parsedate_to_datetime(asked)
+        since = parsedate_to_datetime(now) if now else datetime.now(UTC)
+        return max(0.0, (until - since).total_seconds())
+    except (TypeError, ValueError):  # not dates; or one of them without a zone
+        return None
 
 
 def _timeout(error: openai.APITimeoutError, who: Identity, seconds: float) -> SibylError:

@@ -6,7 +6,6 @@ from sibyl_runtime.workspace.checks.answers import structured_answers_have_a_mod
 from sibyl_runtime.workspace.checks.availability import (
     fields_are_available,
     providers_are_available,
-    providers_are_named_plainly,
     shop_settings_are_available,
     step_settings_are_available,
     techniques_are_available,
@@ -34,6 +33,7 @@ from sibyl_runtime.workspace.checks.reranking import (
     reranking_can_ask_its_language_model,
     reranking_is_fixed_at_the_start,
 )
+from sibyl_runtime.workspace.checks.routing import fallback_providers_exist, templates_choose_providers
 from sibyl_runtime.workspace.checks.server import authentication_has_keys, ports_differ
 from sibyl_runtime.workspace.checks.shops import (
     caching_fits,
@@ -96,6 +96,8 @@ CROSS_CHECKS: tuple[Check, ...] = (
     reranking_is_fixed_at_the_start,
     reranking_can_ask_its_language_model,
     structured_answers_have_a_model,
+    templates_choose_providers,
+    fallback_providers_exist,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
@@ -104,5 +106,4 @@ AVAILABILITY_CHECKS: tuple[Check, ...] = (
     shop_settings_are_available,
     techniques_are_available,
     step_settings_are_available,
-    providers_are_named_plainly,
 )

@@ -9,10 +9,10 @@ from pydantic import ValidationError
 
 from sibyl_runtime.workspace.base import StrictModel, available_values, is_planned, planned_values
 from sibyl_runtime.workspace.checks.context import Context, Finding
-from sibyl_runtime.workspace.checks.providers import PROVIDER_KINDS, named_providers, written_provider
+from sibyl_runtime.workspace.checks.providers import named_providers
 from sibyl_runtime.workspace.errors import Location, format_path, found
 from sibyl_runtime.workspace.meaning import without_parameters
-from sibyl_runtime.workspace.step_configs import AnyConfig, is_template
+from sibyl_runtime.workspace.step_configs import AnyConfig
 from sibyl_runtime.workspace.techniques import (
     TECHNIQUES,
     TechniqueSpec,
@@ -123,13 +123,3 @@ def providers_are_available(context: Context) -> Iterator[Finding]:
             yield Finding(
                 at, f'"{embedding.device}" {MISSING} with backend onnx; available: cpu, or set backend: torch'
             )
-
-
-def providers_are_named_plainly(context: Context) -> Iterator[Finding]:
-    """A template cannot choose a provider."""
-    for used in context.steps():
-        name, at = written_provider(context, used)
-        kind = PROVIDER_KINDS.get(used.step.use)
-        if kind is not None and isinstance(name, str) and is_template(name):
-            known = ", ".join(sorted(named_providers(context.workspace, kind))) or "default"
-            yield Finding(at, f"a template {MISSING}; name one provider: {known}")

@@ -9,8 +9,8 @@ from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.errors import suggestion
 from sibyl_runtime.workspace.providers import DEFAULT_NAMES
 from sibyl_runtime.workspace.references import EnvironmentText
-from sibyl_runtime.workspace.step_configs import is_template
 from sibyl_runtime.workspace.techniques import canonical_use
+from sibyl_runtime.workspace.templates import is_template
 
 PROVIDER_KINDS: Mapping[str, str] = {
     "rag.embedding": "embedding",
