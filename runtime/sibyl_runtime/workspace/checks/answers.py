@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from sibyl_runtime.workspace.checks.context import Context, Finding
 from sibyl_runtime.workspace.checks.providers import PROVIDER_KINDS, written_provider
-from sibyl_runtime.workspace.errors import WorkspaceInvalid
+from sibyl_runtime.workspace.errors import ArgumentsInvalid, WorkspaceInvalid
 from sibyl_runtime.workspace.meaning import step_config
 from sibyl_runtime.workspace.step_configs import GenerationConfig
 
@@ -20,7 +20,7 @@ def structured_answers_have_a_model(context: Context) -> Iterator[Finding]:
             continue
         try:
             config = step_config(context.workspace, used.pipeline, used.step, None)
-        except WorkspaceInvalid:  # told by the check of settings
+        except (ArgumentsInvalid, WorkspaceInvalid):  # told by the checks of settings and of parameters
             continue
         if not isinstance(config, GenerationConfig) or config.subtechnique != "structured":
             continue
