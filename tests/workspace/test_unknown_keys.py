@@ -19,7 +19,7 @@ FREE = (
     ("shops",),
     ("pipelines",),
 )
-USER_NAMES = {"parameters", "filters", "defaults"}
+USER_NAMES = {"parameters", "filters", "defaults", "properties"}
 
 
 def names_are_fixed(path: Path) -> bool:
