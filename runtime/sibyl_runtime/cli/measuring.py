@@ -1,0 +1,81 @@
+"""The commands that measure: `sibyl eval`. Declared as in `app`: what has weight is imported when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sibyl_runtime.cli.options import ApiKey, ApiKeyHeader, DataDirectory, Json, OptionalWorkspaceFile, ServerUrl
+
+
+def evaluate(
+    questions: Annotated[
+        Path,
+        typer.Argument(help="Judged questions, JSON lines: question, relevant, and an id if you like."),
+    ],
+    file: OptionalWorkspaceFile = None,
+    server: ServerUrl = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Workspace document or address of a second configuration, asked the same questions."),
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Judgements in a file of their own, as BEIR and TREC have them.")
+    ] = None,
+    tool: Annotated[str, typer.Option(help="The tool to call; it must take a parameter `query`.")] = "search_documents",
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="How many chunks to find. [default: the tool's]", show_default=False)
+    ] = None,
+    cutoff: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--cutoff",
+            "-k",
+            min=1,
+            help="The k of ndcg@k and recall@k; may be repeated. [default: 10]",
+            show_default=False,
+        ),
+    ] = None,
+    fail_below: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MEASURE=NUMBER", help="End with 5 when a measure is lower, such as ndcg@10=0.4."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws that the intervals are made of.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, max=1_000_000, help="How many draws.")] = 10_000,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds to allow a question. [default: mcp.timeout]")
+    ] = None,
+    api_key: ApiKey = None,
+    api_key_header: ApiKeyHeader = "X-API-Key",
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:
+    """Measure how well judged questions are answered, by a workspace or by a running server.
+
+    Prints ndcg, recall, mrr and the times, each with the interval in which it may lie. With --compare, also how two
+    configurations differ, question by question, and whether that is more than chance.
+    """
+    from sibyl_runtime.cli import evaluation as command
+    from sibyl_runtime.cli.asking import Asking
+    from sibyl_runtime.evaluation import Bootstrap
+
+    chosen = server or (str(file) if file is not None else None)
+    if chosen is None:
+        raise typer.BadParameter("give one of them", param_hint="--file / --server")
+    if server is not None and not server.startswith(("http://", "https://")):
+        raise typer.BadParameter(f'"{server}" is not the address of a server; write http://HOST:PORT')
+    if compare == chosen:
+        raise typer.BadParameter("is what is evaluated already; give another one", param_hint="--compare")
+    cutoffs = cutoff or [10]
+    options = command.Options(
+        questions=questions,
+        qrels=qrels,
+        targets=[command.target(each, api_key, api_key_header) for each in (chosen, compare) if each is not None],
+        asking=Asking(tool, top_k, timeout, data_dir),
+        cutoffs=cutoffs,
+        least=command.required(fail_below or [], cutoffs),
+        method=Bootstrap(resamples, seed),
+    )
+    command.evaluate(options, as_json=json)
