@@ -17,6 +17,35 @@ SENTENCES_PER_DOCUMENT = 9
 """About 120 tokens: one chunk."""
 
 
+def sentence_forms() -> list[str]:
+    """Every sentence that a page may hold, without its site."""
+    return [
+        f"{subject} {verb} {thing} {cause}."
+        for subject in _SUBJECTS
+        for verb in _VERBS
+        for thing in _OBJECTS
+        for cause in _CAUSES
+    ]
+
+
+def pages(number: int) -> list[tuple[str, list[str]]]:
+    """Texts like those of `write_corpus`, and the forms of the sentences that each holds."""
+    pick = random.Random(0)
+    forms = sentence_forms()
+    made = []
+    for page in range(number):
+        site = f"{pick.choice(_PLACES)} {page}"
+        chosen = pick.choices(forms, k=SENTENCES_PER_DOCUMENT)
+        made.append((f"Site {site}. " + " ".join(f"At {site}: {form}" for form in chosen), chosen))
+    return made
+
+
+def questions(number: int) -> list[str]:
+    """Questions about what the pages speak of."""
+    pick = random.Random(1)
+    return [_question(pick) for _ in range(number)]
+
+
 def write_corpus(directory: Path, documents: int) -> list[str]:
     """Write `documents` Markdown files of one chunk each; 64 questions, each about one of them."""
     pick = random.Random(0)

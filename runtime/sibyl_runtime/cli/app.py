@@ -9,7 +9,7 @@ import typer
 
 from sibyl_runtime import __version__
 from sibyl_runtime.cli.exit_codes import EPILOG
-from sibyl_runtime.cli.measuring import evaluate
+from sibyl_runtime.cli.measuring import evaluate, profile
 from sibyl_runtime.cli.options import (
     ApiKey,
     ApiKeyHeader,
@@ -172,6 +172,7 @@ def query(
 
 
 app.command("eval")(evaluate)
+app.command()(profile)
 
 
 @pipeline_commands.command("list")

@@ -1,4 +1,4 @@
-"""The commands that measure: `sibyl eval`. Declared as in `app`: what has weight is imported when one runs."""
+"""The commands that measure: `sibyl eval`, `sibyl profile`. As in `app`, weight is imported when they run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from sibyl_runtime.cli.options import ApiKey, ApiKeyHeader, DataDirectory, Json, OptionalWorkspaceFile, ServerUrl
+from sibyl_runtime.cli.options import (
+    ApiKey,
+    ApiKeyHeader,
+    DataDirectory,
+    Json,
+    OptionalWorkspaceFile,
+    ServerUrl,
+    WorkspaceFile,
+)
 
 
 def evaluate(
@@ -79,3 +87,61 @@ def evaluate(
         method=Bootstrap(resamples, seed),
     )
     command.evaluate(options, as_json=json)
+
+
+def profile(
+    file: WorkspaceFile,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", "-p", help="Watch runs of this pipeline.", show_default=False)
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter of the pipeline; may be repeated."),
+    ] = None,
+    repeat: Annotated[
+        int | None, typer.Option(min=1, help="Runs of the pipeline. [default: 1]", show_default=False)
+    ] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option("--question", "-q", help="Watch the service while it is asked this; may be repeated."),
+    ] = None,
+    tool: Annotated[
+        str | None, typer.Option(help="The tool that is asked. [default: search_documents]", show_default=False)
+    ] = None,
+    clients: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Who ask at once. [default: 8]", show_default=False)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long they ask. [default: 10]", show_default=False)
+    ] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Watch memory instead of time.")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The flame graph: .html, or .json for speedscope (time only).")
+    ] = Path("profile.html"),
+    top: Annotated[int, typer.Option(min=1, help="Functions to print.")] = 20,
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:
+    """Show which functions take the time, or the memory, of a pipeline or of the service under load.
+
+    Prints those that take most, and writes a flame graph. Needs the extra `profile`.
+    """
+    from sibyl_runtime.cli import profile as command
+    from sibyl_runtime.cli.arguments import name_values
+    from sibyl_runtime.cli.service_load import ServiceLoad
+
+    if (pipeline is None) == (not question):
+        raise typer.BadParameter("give one of them", param_hint="--pipeline / --question")
+    idle: dict[str, object] = {"--tool": tool, "--clients": clients, "--seconds": seconds}
+    if pipeline is None:
+        idle = {"--param": param, "--repeat": repeat}
+    for option, value in idle.items():
+        if value:
+            kind = "--question" if pipeline is None else "--pipeline"
+            raise typer.BadParameter(f"has no effect with {kind}", param_hint=option)
+    work: command.PipelineRuns | ServiceLoad
+    if pipeline is not None:
+        work = command.PipelineRuns(pipeline, name_values(param or [], option="--param"), repeat or 1)
+    else:
+        work = ServiceLoad(tool or "search_documents", question or [], clients or 8, seconds or 10.0)
+    command.profile(command.ProfileOptions(file, work, memory, output, top, data_dir), as_json=json)
