@@ -67,6 +67,7 @@ class Target:
     host: str
     port: int
     path: str
+    database: psutil.Process
     key: str | None = None
 
 
@@ -85,7 +86,7 @@ def write_workspace(file: Path, dsn: str) -> None:
 
 
 @contextmanager
-def bare(dsn: str) -> Iterator[Target]:
+def bare(dsn: str, database: psutil.Process) -> Iterator[Target]:
     """The yardstick, ready."""
     paths = model_paths()
     process = psutil.Popen(
@@ -93,7 +94,7 @@ def bare(dsn: str) -> Iterator[Target]:
         cwd=ROOT, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True,
     )  # fmt: skip
     try:
-        yield Target("bare", process, "127.0.0.1", int(process.stdout.readline()), "/search")
+        yield Target("bare", process, "127.0.0.1", int(process.stdout.readline()), "/search", database)
     finally:
         process.terminate()
         process.wait(60)
@@ -106,10 +107,12 @@ def load(target: Target, clients: int, seconds: float) -> Mapping[str, Any]:
         *([target.key] if target.key else []),
     ]  # fmt: skip
     asked = "\n".join(questions(512))
-    before = _processor_seconds(target.process)
+    before, database = _processor_seconds(target.process), _processor_seconds(*_backends(target))
     done = subprocess.run(command, input=asked, capture_output=True, text=True, check=True, cwd=ROOT)
     result = dict(json.loads(done.stdout))
-    result["cpu_ms"] = (_processor_seconds(target.process) - before) / result["requests"] * 1000
+    asked_for = result["requests"] / 1000
+    result["cpu_ms"] = (_processor_seconds(target.process) - before) / asked_for
+    result["database_ms"] = (_processor_seconds(*_backends(target)) - database) / asked_for
     if result["errors"]:
         raise SystemExit(f"{result['errors']} of {result['requests']} requests to {target.name} failed")
     return result
@@ -136,7 +139,7 @@ def _summary(runs: Mapping[tuple[str, int], Sequence[Mapping[str, Any]]], name: 
     return {
         **{
             key: round(statistics.median(run[key] for run in own), 2)
-            for key in ("p50_ms", "p95_ms", "per_second", "cpu_ms")
+            for key in ("p50_ms", "p95_ms", "per_second", "cpu_ms", "database_ms")
         },
         "ratio": round(statistics.median(ratios), 3),
         "least_ratio": round(min(ratios), 3),
@@ -185,15 +188,17 @@ def measure(chunks: int, rounds: int, seconds: float) -> dict[str, Any]:
         postgres = EmbeddedPostgres(directory / "postgres")
         dsn = postgres.start()
         stack.callback(postgres.stop)
+        database = psutil.Process(postgres.pid)
         asyncio.run(fill(dsn, chunks))
         file = directory / "workspace.yaml"
         write_workspace(file, dsn)
         os.environ["BENCH_KEY"] = KEY
         server = stack.enter_context(serving(file))
         product = [
-            Target(each, server.process, server.host, server.port, f"/mcp/tools/{each}", KEY) for each in STRATEGIES
+            Target(each, server.process, server.host, server.port, f"/mcp/tools/{each}", database, KEY)
+            for each in STRATEGIES
         ]
-        yardstick = stack.enter_context(bare(dsn))
+        yardstick = stack.enter_context(bare(dsn, database))
         answered = measure_questions([yardstick, *product], rounds, seconds)
         memory = {each.name: _megabytes(each.process) for each in (yardstick, product[0])}
         ingest = measure_ingest(file, product[0])
@@ -208,9 +213,14 @@ def measure(chunks: int, rounds: int, seconds: float) -> dict[str, Any]:
         }
 
 
-def _processor_seconds(process: psutil.Popen) -> float:
-    used = process.cpu_times()
-    return float(used.user + used.system)
+def _processor_seconds(*processes: psutil.Process) -> float:
+    used = [process.cpu_times() for process in processes]
+    return float(sum(times.user + times.system for times in used))
+
+
+def _backends(target: Target) -> list[psutil.Process]:
+    """The database's processes: those of a pool stay, and others do next to nothing meanwhile."""
+    return list(target.database.children())
 
 
 def _megabytes(process: psutil.Popen) -> int:
@@ -224,7 +234,9 @@ def lines(figures: Mapping[str, Any]) -> list[str]:
     for name, by_clients in figures["questions"].items():
         for clients, run in by_clients.items():
             row = f"{name:<8} {clients:>2} clients   p50 {run['p50_ms']:>7.2f} ms   p95 {run['p95_ms']:>7.2f} ms   "
-            row += f"{run['per_second']:>6.0f} /s   {run['cpu_ms']:>5.2f} ms CPU"
+            row += (
+                f"{run['per_second']:>6.0f} /s   CPU {run['cpu_ms']:>5.2f} ms, database {run['database_ms']:>5.2f} ms"
+            )
             if name in AIMS:
                 row += f"   {run['ratio']:>4.0%} of bare ({run['least_ratio']:.0%} to {run['most_ratio']:.0%})   "
                 row += _judged(run["ratio"] >= AIMS[name], f">= {AIMS[name]:.0%}")

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import sysconfig
 import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from sibyl_runtime.errors import InvalidParameters, StartupError
 
 if TYPE_CHECKING:
+    from memray import Tracker
+    from pyinstrument import Profiler as Sampler
     from pyinstrument.frame import Frame
 
 SECONDS_BETWEEN_LOOKS = 0.001
 SPEEDSCOPE, WEB_PAGE = ".json", (".html", ".htm")
 _PACKAGES = "site-packages/"
+_OWN = "/sibyl_runtime/"
+_MEMRAY = (sys.executable, "-P", "-m", "memray")
 
 
 @dataclass(frozen=True)
@@ -37,66 +41,90 @@ class Function:
     own: float
 
 
-@dataclass
+@dataclass(frozen=True)
 class Profile:
-    """`kind` says what is counted: `seconds`, or `bytes` at the moment when most were held. Filled when work ends."""
+    """`kind` says what is counted: `seconds`, or `bytes` at the moment when most were held; `amount` of them in all.
+    `functions` has those that took most first: by `total` of time, by `own` of memory."""
 
     kind: str
-    elapsed_seconds: float = 0.0
-    processor_seconds: float = 0.0
-    amount: float = 0.0
-    functions: list[Function] = field(default_factory=list)
+    amount: float
+    functions: Sequence[Function]
+
+
+class Watching(Protocol):
+    """How a stretch of work is watched.
+
+    `recorder` is the library's own context, to be entered where the work is: memray loses its place in the stack when
+    the frame that entered it is left before the work is done.
+    """
+
+    @property
+    def recorder(self) -> AbstractContextManager[Any, Any]:
+        """Records as long as it is open."""
+
+    def told(self) -> Profile:
+        """What was recorded; the flame graph is written."""
 
 
 @contextmanager
-def watching_time(output: Path) -> Iterator[Profile]:
-    """A profile of this thread's time, filled when the block ends; the flame graph goes to `output`.
+def watching_time(output: Path) -> Iterator[Watching]:
+    """This thread's time; the flame graph is a web page for .html, and for .json in the format of speedscope.app.
 
-    A web page for .html, the format of speedscope.app for .json. Raises StartupError without the extra.
+    Raises StartupError without the extra.
     """
     try:
-        from pyinstrument import Profiler as Sampler
-        from pyinstrument.renderers import HTMLRenderer, SpeedscopeRenderer
+        from pyinstrument import Profiler
     except ImportError as error:
         raise _missing("pyinstrument") from error
-    profile = Profile("seconds")
     # All of the thread, whichever task runs: with "enabled" only this task would be seen.
-    sampler = Sampler(SECONDS_BETWEEN_LOOKS, async_mode="disabled")
-    with _timed(profile):
-        sampler.start()
-        try:
-            yield profile
-        finally:
-            session = sampler.stop()
-    root = session.root_frame()
-    profile.amount = session.duration
-    profile.functions = [] if root is None else functions_of(root)
-    renderer = SpeedscopeRenderer() if output.suffix == SPEEDSCOPE else HTMLRenderer()
-    output.write_text(renderer.render(session), encoding="utf-8")
+    yield _Time(output, Profiler(SECONDS_BETWEEN_LOOKS, async_mode="disabled"))
 
 
 @contextmanager
-def watching_memory(output: Path) -> Iterator[Profile]:
-    """A profile of what the process allocated in the block and held when it held most.
+def watching_memory(output: Path) -> Iterator[Watching]:
+    """What the process allocates, and holds when it holds most; the flame graph is a web page.
 
-    The flame graph goes to `output`, a web page. Raises StartupError without the extra.
+    Raises StartupError without the extra.
     """
     try:
         from memray import Tracker
     except ImportError as error:
         raise _missing("memray") from error
-    profile = Profile("bytes")
     with tempfile.TemporaryDirectory(prefix="sibyl-profile-") as directory:
         recorded = Path(directory) / "memory.bin"
-        with _timed(profile), Tracker(recorded):
-            yield profile
-        profile.functions = _held(recorded)
-        profile.amount = sum(function.own for function in profile.functions)
+        yield _Memory(output, Tracker(recorded), recorded)
+
+
+@dataclass
+class _Time:
+    output: Path
+    recorder: Sampler
+
+    def told(self) -> Profile:
+        from pyinstrument.renderers import HTMLRenderer, SpeedscopeRenderer
+
+        session = self.recorder.last_session
+        assert session is not None
+        renderer = SpeedscopeRenderer() if self.output.suffix == SPEEDSCOPE else HTMLRenderer()
+        self.output.write_text(renderer.render(session), encoding="utf-8")
+        root = session.root_frame()
+        return Profile("seconds", session.duration, [] if root is None else functions_of(root))
+
+
+@dataclass
+class _Memory:
+    output: Path
+    recorder: Tracker
+    recorded: Path
+
+    def told(self) -> Profile:
         # --no-web: the page brings its scripts along instead of asking another company's network for them.
-        command = (sys.executable, "-P", "-m", "memray", "flamegraph", "--no-web", "--force", "--output", str(output))
-        done = subprocess.run([*command, str(recorded)], capture_output=True, text=True, check=False)
+        command = (*_MEMRAY, "flamegraph", "--no-web", "--force", "--output", str(self.output), str(self.recorded))
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode != 0:
-            raise StartupError(f"memray could not write {output}: {done.stderr.strip() or done.stdout.strip()}")
+            raise StartupError(f"memray could not write {self.output}: {done.stderr.strip() or done.stdout.strip()}")
+        functions = _held(self.recorded)
+        return Profile("bytes", sum(function.own for function in functions), functions)
 
 
 def check_output(output: Path, *, memory: bool) -> None:
@@ -141,21 +169,14 @@ def _held(recorded: Path) -> list[Function]:
     return sorted(found, key=lambda function: (-function.own, -function.total, function.file, function.name))
 
 
-@contextmanager
-def _timed(profile: Profile) -> Iterator[None]:
-    started, used = time.perf_counter(), time.process_time()
-    try:
-        yield
-    finally:
-        profile.elapsed_seconds = time.perf_counter() - started
-        profile.processor_seconds = time.process_time() - used
-
-
 def _short(file: str) -> str:
-    """The path below site-packages, or below this distribution."""
-    _, _, below = file.rpartition(_PACKAGES)
-    name = below or file
-    return name[name.index("sibyl_runtime/") :] if "sibyl_runtime/" in name else name
+    """The path below the packages or the standard library that it belongs to."""
+    for root in (_PACKAGES, f"{sysconfig.get_path('stdlib')}/"):
+        _, found, below = file.rpartition(root)
+        if found:
+            return below
+    _, found, below = file.rpartition(_OWN)
+    return found.removeprefix("/") + below
 
 
 def _missing(package: str) -> StartupError:
