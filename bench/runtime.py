@@ -1,6 +1,6 @@
 """The product against a bare server (bench/bare_server.py), in the same run: what do its promises cost?
 
-Run: python -m bench.runtime [--chunks 20000] [--rounds 3] [--seconds 2] [--json]. Both answer questions with five
+Run: python -m bench.runtime [--chunks 20000] [--rounds 6] [--seconds 1] [--json]. Both answer questions with five
 chunks from the same PostgreSQL, by the same int8 model; the product with authentication, validation, metrics and timing
 on, by vectors and by hybrid retrieval, no cache. The load generator runs beside the servers. In every round each
 number of clients meets each server, in another order, so that what else the machine does hits all alike. On a busy
@@ -269,8 +269,8 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--chunks", type=int, default=20_000, help="chunks in the collection")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of which medians are taken")
-    parser.add_argument("--seconds", type=float, default=2.0, help="length of one run")
+    parser.add_argument("--rounds", type=int, default=6, help="rounds of which medians are taken")
+    parser.add_argument("--seconds", type=float, default=1.0, help="length of one run")
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     options = parser.parse_args()
     figures = measure(options.chunks, options.rounds, options.seconds)

@@ -19,6 +19,8 @@ from sibyl_runtime.cli.run import run_async
 from sibyl_runtime.cli.service import Service
 from sibyl_runtime.evaluation import Bootstrap, JudgedQuestions, Report, measure_names, read_questions, report
 
+ADDRESSES = ("http://", "https://")
+
 
 @dataclass(frozen=True)
 class Target:
@@ -41,10 +43,22 @@ class Options:
     method: Bootstrap
 
 
-def target(given: str, api_key: str | None, api_key_header: str) -> Target:
-    """A file, or a server where `given` is an address."""
-    address = given.startswith(("http://", "https://"))
-    return Target(given, Service(given, api_key, api_key_header) if address else None)
+def targets(
+    file: Path | None, server: str | None, compare: str | None, *, api_key: str | None, api_key_header: str
+) -> list[Target]:
+    """The one or two that are evaluated: a server where an address is given, else a file. Raises BadParameter."""
+    chosen = server or (str(file) if file is not None else None)
+    if chosen is None:
+        raise typer.BadParameter("give one of them", param_hint="--file / --server")
+    if server is not None and not server.startswith(ADDRESSES):
+        raise typer.BadParameter(f'"{server}" is not the address of a server; write http://HOST:PORT')
+    if compare == chosen:
+        raise typer.BadParameter("is what is evaluated already; give another one", param_hint="--compare")
+    return [
+        Target(each, Service(each, api_key, api_key_header) if each.startswith(ADDRESSES) else None)
+        for each in (chosen, compare)
+        if each is not None
+    ]
 
 
 def required(given: Sequence[str], cutoffs: Sequence[int]) -> dict[str, float]:

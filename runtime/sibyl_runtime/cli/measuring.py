@@ -17,6 +17,13 @@ from sibyl_runtime.cli.options import (
     WorkspaceFile,
 )
 
+_Cutoffs = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--cutoff", "-k", min=1, help="The k of ndcg@k and recall@k; may be repeated. [default: 10]", show_default=False
+    ),
+]
+
 
 def evaluate(
     questions: Annotated[
@@ -36,16 +43,7 @@ def evaluate(
     top_k: Annotated[
         int | None, typer.Option(min=1, help="How many chunks to find. [default: the tool's]", show_default=False)
     ] = None,
-    cutoff: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--cutoff",
-            "-k",
-            min=1,
-            help="The k of ndcg@k and recall@k; may be repeated. [default: 10]",
-            show_default=False,
-        ),
-    ] = None,
+    cutoff: _Cutoffs = None,
     fail_below: Annotated[
         list[str] | None,
         typer.Option(metavar="MEASURE=NUMBER", help="End with 5 when a measure is lower, such as ndcg@10=0.4."),
@@ -69,18 +67,12 @@ def evaluate(
     from sibyl_runtime.cli.asking import Asking
     from sibyl_runtime.evaluation import Bootstrap
 
-    chosen = server or (str(file) if file is not None else None)
-    if chosen is None:
-        raise typer.BadParameter("give one of them", param_hint="--file / --server")
-    if server is not None and not server.startswith(("http://", "https://")):
-        raise typer.BadParameter(f'"{server}" is not the address of a server; write http://HOST:PORT')
-    if compare == chosen:
-        raise typer.BadParameter("is what is evaluated already; give another one", param_hint="--compare")
+    targets = command.targets(file, server, compare, api_key=api_key, api_key_header=api_key_header)
     cutoffs = cutoff or [10]
     options = command.Options(
         questions=questions,
         qrels=qrels,
-        targets=[command.target(each, api_key, api_key_header) for each in (chosen, compare) if each is not None],
+        targets=targets,
         asking=Asking(tool, top_k, timeout, data_dir),
         cutoffs=cutoffs,
         least=command.required(fail_below or [], cutoffs),
