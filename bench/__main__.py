@@ -1,6 +1,6 @@
 """`python -m bench`: every figure, one programme after the other, each in a process of its own.
 
-Run: python -m bench [--json] [serve|embedding|chunking|store|reranking ...].
+Run: python -m bench [--json] [serve|embedding|chunking|store|reranking|runtime ...].
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-PROGRAMMES = ("serve", "embedding", "chunking", "store", "reranking")
+PROGRAMMES = ("serve", "embedding", "chunking", "store", "reranking", "runtime")
 ROOT = Path(__file__).parents[1]
 
 

@@ -1,6 +1,6 @@
 """A closed-loop load generator in a process of its own, on bare sockets: what it costs must not count as the server's.
 
-Usage: python -m bench.load HOST PORT CLIENTS SECONDS < questions (one a line); prints one JSON line.
+Usage: python -m bench.load HOST PORT CLIENTS SECONDS [PATH [KEY]] < questions (one a line); prints one JSON line.
 """
 
 from __future__ import annotations
@@ -34,7 +34,27 @@ class Load:
         return self.requests / self.seconds
 
 
-async def run(host: str, port: int, clients: int, seconds: float, questions: list[str]) -> Load:
+@dataclass(frozen=True)
+class Address:
+    """Where questions are posted to; `key` goes into X-API-Key."""
+
+    host: str
+    port: int
+    path: str = "/mcp/tools/search_documents"
+    key: str | None = None
+
+    def request(self, question: str) -> bytes:
+        """The whole of it, head and body."""
+        body = json.dumps({"query": question}).encode()
+        key = f"X-API-Key: {self.key}\r\n" if self.key else ""
+        head = (
+            f"POST {self.path} HTTP/1.1\r\nHost: {self.host}\r\n{key}"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+async def run(address: Address, clients: int, seconds: float, questions: list[str]) -> Load:
     """Keep `clients` connections busy for `seconds`, each waiting for its answer before it asks again."""
     latencies: list[float] = []
     failures: list[int] = []
@@ -42,7 +62,7 @@ async def run(host: str, port: int, clients: int, seconds: float, questions: lis
     until = started + seconds
     await asyncio.gather(
         *(
-            _client(host, port, until, questions[index::clients] or questions, latencies, failures)
+            _client(address, until, questions[index::clients] or questions, latencies, failures)
             for index in range(clients)
         )
     )
@@ -60,10 +80,10 @@ def quantile(ordered: list[float], q: float) -> float:
 
 
 async def _client(
-    host: str, port: int, until: float, questions: list[str], latencies: list[float], failures: list[int]
+    address: Address, until: float, questions: list[str], latencies: list[float], failures: list[int]
 ) -> None:
-    requests = cycle([_request(host, question) for question in questions])
-    reader, writer = await asyncio.open_connection(host, port)
+    requests = cycle([address.request(question) for question in questions])
+    reader, writer = await asyncio.open_connection(address.host, address.port)
     try:
         while time.perf_counter() < until:
             started = time.perf_counter()
@@ -76,15 +96,6 @@ async def _client(
         writer.close()
 
 
-def _request(host: str, question: str) -> bytes:
-    body = json.dumps({"query": question}).encode()
-    head = (
-        f"POST /mcp/tools/search_documents HTTP/1.1\r\nHost: {host}\r\n"
-        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
-
-
 async def _answer(reader: asyncio.StreamReader) -> int:
     head = await reader.readuntil(b"\r\n\r\n")
     length = int(head.lower().split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
@@ -94,11 +105,11 @@ async def _answer(reader: asyncio.StreamReader) -> int:
 
 def main(arguments: list[str]) -> None:
     """The program; see the module."""
-    host, port, clients, seconds = arguments
+    host, port, clients, seconds, *where = arguments
     questions = [line.strip() for line in sys.stdin if line.strip()]
     load = asyncio.Runner(loop_factory=uvloop.new_event_loop)
     with load as runner:
-        result = runner.run(run(host, int(port), int(clients), float(seconds), questions))
+        result = runner.run(run(Address(host, int(port), *where), int(clients), float(seconds), questions))
     document: dict[str, Any] = asdict(result) | {"per_second": round(result.per_second, 1)}
     print(json.dumps(document))
 

@@ -32,6 +32,7 @@ CLIENTS = (1, 8)
 STARTS = 3
 WARM_UP_SECONDS = 2.0
 MIB = 1024 * 1024
+ROOT = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -102,9 +103,7 @@ def sending(file: Path, server: Server, documents: Path, source: str) -> Iterato
 def load(server: Server, clients: int, seconds: float, questions: Sequence[str]) -> Mapping[str, Any]:
     """What the load generator measured."""
     command = [sys.executable, "-m", "bench.load", server.host, str(server.port), str(clients), str(seconds)]
-    done = subprocess.run(
-        command, input="\n".join(questions), capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
-    )
+    done = subprocess.run(command, input="\n".join(questions), capture_output=True, text=True, check=True, cwd=ROOT)
     result = dict(json.loads(done.stdout))
     if result["errors"]:
         raise SystemExit(f"{result['errors']} of {result['requests']} requests failed")

@@ -9,6 +9,7 @@ import typer
 
 from sibyl_runtime import __version__
 from sibyl_runtime.cli.exit_codes import EPILOG
+from sibyl_runtime.cli.measuring import evaluate, profile
 from sibyl_runtime.cli.options import (
     ApiKey,
     ApiKeyHeader,
@@ -181,6 +182,10 @@ def query(
         file=file, url=url, api_key=api_key, api_key_header=api_key_header, timeout=timeout, data_directory=data_dir
     )
     command.query(target, tool, question, top_k=top_k, filters=filter_ or [], as_json=json)
+
+
+app.command("eval")(evaluate)
+app.command()(profile)
 
 
 @pipeline_commands.command("list")

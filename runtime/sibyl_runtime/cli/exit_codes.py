@@ -13,10 +13,12 @@ class ExitCode(IntEnum):
     USAGE = 2
     UNAVAILABLE = 3
     PARTIAL = 4
+    BELOW = 5
     INTERRUPTED = 130
 
 
 EPILOG = (
     "Exit codes: 0 done · 1 invalid workspace or bad input · 2 wrong usage · 3 cannot start, or something needed is "
-    "unavailable · 4 done in part (some files were skipped) · 130 interrupted"
+    "unavailable · 4 done in part (some files were skipped) · 5 a measure is below what was asked (eval) · "
+    "130 interrupted"
 )

@@ -1,0 +1,139 @@
+"""The commands that measure: `sibyl eval`, `sibyl profile`. As in `app`, weight is imported when they run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sibyl_runtime.cli.options import (
+    ApiKey,
+    ApiKeyHeader,
+    DataDirectory,
+    Json,
+    OptionalWorkspaceFile,
+    ServerUrl,
+    WorkspaceFile,
+)
+
+_Cutoffs = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--cutoff", "-k", min=1, help="The k of ndcg@k and recall@k; may be repeated. [default: 10]", show_default=False
+    ),
+]
+
+
+def evaluate(
+    questions: Annotated[
+        Path,
+        typer.Argument(help="Judged questions, JSON lines: question, relevant, and an id if you like."),
+    ],
+    file: OptionalWorkspaceFile = None,
+    server: ServerUrl = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Workspace document or address of a second configuration, asked the same questions."),
+    ] = None,
+    qrels: Annotated[
+        Path | None, typer.Option(help="Judgements in a file of their own, as BEIR and TREC have them.")
+    ] = None,
+    tool: Annotated[str, typer.Option(help="The tool to call; it must take a parameter `query`.")] = "search_documents",
+    top_k: Annotated[
+        int | None, typer.Option(min=1, help="How many chunks to find. [default: the tool's]", show_default=False)
+    ] = None,
+    cutoff: _Cutoffs = None,
+    fail_below: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MEASURE=NUMBER", help="End with 5 when a measure is lower, such as ndcg@10=0.4."),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of the draws that the intervals are made of.")] = 0,
+    resamples: Annotated[int, typer.Option(min=100, max=1_000_000, help="How many draws.")] = 10_000,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="Seconds to allow a question. [default: mcp.timeout]")
+    ] = None,
+    api_key: ApiKey = None,
+    api_key_header: ApiKeyHeader = "X-API-Key",
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:
+    """Measure how well judged questions are answered, by a workspace or by a running server.
+
+    Prints ndcg, recall, mrr and the times, each with the interval in which it may lie. With --compare, also how two
+    configurations differ, question by question, and whether that is more than chance.
+    """
+    from sibyl_runtime.cli import evaluation as command
+    from sibyl_runtime.cli.asking import Asking
+    from sibyl_runtime.evaluation import Bootstrap
+
+    targets = command.targets(file, server, compare, api_key=api_key, api_key_header=api_key_header)
+    cutoffs = cutoff or [10]
+    options = command.Options(
+        questions=questions,
+        qrels=qrels,
+        targets=targets,
+        asking=Asking(tool, top_k, timeout, data_dir),
+        cutoffs=cutoffs,
+        least=command.required(fail_below or [], cutoffs),
+        method=Bootstrap(resamples, seed),
+    )
+    command.evaluate(options, as_json=json)
+
+
+def profile(
+    file: WorkspaceFile,
+    pipeline: Annotated[
+        str | None, typer.Option("--pipeline", "-p", help="Watch runs of this pipeline.", show_default=False)
+    ] = None,
+    param: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter of the pipeline; may be repeated."),
+    ] = None,
+    repeat: Annotated[
+        int | None, typer.Option(min=1, help="Runs of the pipeline. [default: 1]", show_default=False)
+    ] = None,
+    question: Annotated[
+        list[str] | None,
+        typer.Option("--question", "-q", help="Watch the service while it is asked this; may be repeated."),
+    ] = None,
+    tool: Annotated[
+        str | None, typer.Option(help="The tool that is asked. [default: search_documents]", show_default=False)
+    ] = None,
+    clients: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Who ask at once. [default: 8]", show_default=False)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(min=0.1, help="How long they ask. [default: 10]", show_default=False)
+    ] = None,
+    memory: Annotated[bool, typer.Option("--memory", help="Watch memory instead of time.")] = False,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The flame graph: .html, or .json for speedscope (time only).")
+    ] = Path("profile.html"),
+    top: Annotated[int, typer.Option(min=1, help="Functions to print.")] = 20,
+    data_dir: DataDirectory = None,
+    json: Json = False,
+) -> None:
+    """Show which functions take the time, or the memory, of a pipeline or of the service under load.
+
+    Prints those that take most, and writes a flame graph. Needs the extra `profile`.
+    """
+    from sibyl_runtime.cli import profile as command
+    from sibyl_runtime.cli.arguments import name_values
+    from sibyl_runtime.cli.service_load import ServiceLoad
+
+    if (pipeline is None) == (not question):
+        raise typer.BadParameter("give one of them", param_hint="--pipeline / --question")
+    idle: dict[str, object] = {"--tool": tool, "--clients": clients, "--seconds": seconds}
+    if pipeline is None:
+        idle = {"--param": param, "--repeat": repeat}
+    for option, value in idle.items():
+        if value:
+            kind = "--question" if pipeline is None else "--pipeline"
+            raise typer.BadParameter(f"has no effect with {kind}", param_hint=option)
+    work: command.PipelineRuns | ServiceLoad
+    if pipeline is not None:
+        work = command.PipelineRuns(pipeline, name_values(param or [], option="--param"), repeat or 1)
+    else:
+        work = ServiceLoad(tool or "search_documents", question or [], clients or 8, seconds or 10.0)
+    command.profile(command.ProfileOptions(file, work, memory, output, top, data_dir), as_json=json)
