@@ -196,6 +196,7 @@ ELSEWHERE = {
     ("ToolParameter", "properties"),
     ("VectorStores", "read_strategy"),
     ("VectorStores", "replicas"),
+    *(("EmbeddingProvider", name) for name in ("api_key", "base_url", "dimensions", "max_retries", "timeout")),
 }
 
 

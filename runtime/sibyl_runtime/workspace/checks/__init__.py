@@ -12,6 +12,7 @@ from sibyl_runtime.workspace.checks.availability import (
 )
 from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluated
 from sibyl_runtime.workspace.checks.context import Check, Context, Finding
+from sibyl_runtime.workspace.checks.embedding import embedding_settings_have_effect
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
 from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
 from sibyl_runtime.workspace.checks.references import (
@@ -69,6 +70,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     ports_differ,
     kpi_names_are_unique,
     kpis_can_be_measured,
+    embedding_settings_have_effect,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
