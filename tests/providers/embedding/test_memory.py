@@ -5,8 +5,12 @@ from __future__ import annotations
 import platform
 import subprocess
 import sys
+from types import SimpleNamespace
+
+import pytest
 
 from sibyl_runtime.providers.embedding.memory import KeepsCache, free_memory
+from sibyl_runtime.providers.embedding.torch_backend import TorchEncoder
 from sibyl_runtime.providers.embedding.worker import EmbeddingWorker
 from tests.providers.embedding.test_worker import HeldEncoder
 
@@ -52,3 +56,18 @@ async def test_a_model_that_keeps_memory_of_its_device_is_asked_too() -> None:
     worker.free_memory()
     await worker.close()
     assert encoder.emptied == 1
+
+
+@pytest.mark.parametrize(("device", "asked"), [("cuda", ["cuda"]), ("mps", ["mps"]), ("cpu", [])])
+def test_torch_gives_back_what_it_keeps_of_its_device(device: str, asked: list[str]) -> None:
+    """With a stand-in for the library: no machine of the tests has such a device."""
+    found: list[str] = []
+    encoder = TorchEncoder.__new__(TorchEncoder)
+    encoder._device = device
+    encoder._torch = SimpleNamespace(
+        cuda=SimpleNamespace(empty_cache=lambda: found.append("cuda")),
+        mps=SimpleNamespace(empty_cache=lambda: found.append("mps")),
+    )
+    encoder.empty_cache()
+    assert isinstance(encoder, KeepsCache)
+    assert found == asked

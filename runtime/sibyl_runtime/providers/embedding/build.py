@@ -10,7 +10,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from safetensors import SafetensorError, safe_open
 
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.providers.embedding.cpu import choose_precision
-from sibyl_runtime.providers.embedding.graph_cache import BUILD_MODULE, cache_directory, graph_name, weights_digest
+from sibyl_runtime.providers.embedding.graph_cache import cache_directory, graph_name, weights_digest
 from sibyl_runtime.providers.embedding.model_files import (
     CONVERTED,
     CONVERTED_DIGEST,
@@ -67,8 +67,8 @@ def build(model: str, precision: str, output: Path | None) -> Path:
     return output
 
 
-def export(model: str, directory: Path) -> list[Path]:
-    """Write `model` converted to `directory`: its description and the graphs of every precision, without its weights.
+def export(model: str, directory: Path, precisions: Sequence[str] = PRECISIONS) -> list[Path]:
+    """Write `model` converted to `directory`: its description and the graphs of these precisions, without weights.
 
     The name of the directory becomes the model's. Returns the paths of the graphs. Raises as `build` does.
     """
@@ -82,8 +82,8 @@ def export(model: str, directory: Path) -> list[Path]:
     digest = weights_digest(files.weights, cache_directory(os.environ))
     (converted / CONVERTED_DIGEST).write_text(f"{digest}\n")
     exported = read_model(directory, str(directory))
-    graphs = [converted / graph_name(exported, shape, digest, precision) for precision in PRECISIONS]
-    for precision, graph in zip(PRECISIONS, graphs, strict=True):
+    graphs = [converted / graph_name(exported, shape, digest, precision) for precision in precisions]
+    for precision, graph in zip(precisions, graphs, strict=True):
         _write_graph(files, shape, precision, graph)
     return graphs
 
@@ -105,18 +105,18 @@ def _write_graph(files: ModelFiles, shape: EncoderShape, precision: str, output:
         raise StartupError(
             f"model: {files.name} must be converted, and the package `onnx` is not installed: install the extra "
             "`convert` (`pip install 'sibyl-operator[convert]'`), or convert it where that is installed, by "
-            f"`python -m {BUILD_MODULE} {files.directory} --export DIRECTORY`, and name that directory"
+            f"`sibyl model export {files.directory} DIRECTORY`, and name that directory"
         ) from error
     from sibyl_runtime.providers.embedding.onnx_graph import build_graph
 
     with safe_open(files.weights[0], framework="numpy") as tensors:
-        graph = build_graph(_Weights(tensors), shape, int8=precision == "int8")
+        graph = build_graph(Weights(tensors), shape, int8=precision == "int8")
     output.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(output) as temporary:
         onnx.save(graph, temporary)
 
 
-class _Weights(Mapping[str, Vectors]):
+class Weights(Mapping[str, Vectors]):
     """Tensors by BERT's names, read when asked for: two copies of a model would not fit beside a serving process."""
 
     def __init__(self, tensors: Any) -> None:
