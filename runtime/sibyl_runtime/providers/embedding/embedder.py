@@ -80,7 +80,9 @@ class LocalEmbedder:
 
     def bulk(self, settings: BulkSettings) -> AbstractAsyncContextManager[EmbedDocuments]:
         """`embed_documents` with several calls at once, on threads of this process or in processes of their own."""
-        if settings.workers and self._process_model is not None:
+        if settings.workers:
+            if self._process_model is None:
+                raise ValueError("this embedder does not know what a process of its own would open")
             return in_processes(self._process_model, settings, tag=self.tag, dimension=self.dimension)
         return in_threads(self._worker, self._document_ids, settings)
 
