@@ -68,7 +68,7 @@ async def measure() -> dict[str, Any]:
         whole = _cross_encoder(Path(directory) / "whole")
         # Converted, so that it leaves nothing in the cache of models.
         model = Path(directory) / "random-MiniLM-L6"
-        export(str(whole), model, "reranking")
+        export(str(whole), model, kind="reranking")
         embedder = await open_embedder("bench", EmbeddingProvider())
         before = process.memory_info().rss
         encoder = await open_cross_encoder(str(model), "model")

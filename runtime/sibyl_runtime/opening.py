@@ -9,7 +9,7 @@ from sibyl_runtime import __version__
 from sibyl_runtime.cache import AnswerCache
 from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
-from sibyl_runtime.providers.embedding import open_embedder
+from sibyl_runtime.providers.embedding.opening import open_embedding_model
 from sibyl_runtime.providers.llm import open_language_model
 from sibyl_runtime.providers.protocols import CrossEncoder, LanguageModel
 from sibyl_runtime.providers.reranking import open_cross_encoder
@@ -37,7 +37,7 @@ async def open_services(
 ) -> tuple[Services, str]:
     """The services, and where the store is. Whatever is opened goes on `stack`. Raises StartupError."""
     name, embedding = workspace.default_embedding
-    embedder = await open_embedder(name, embedding)
+    embedder = await open_embedding_model(name, embedding)
     stack.push_async_callback(embedder.close)
     rerankers: dict[str, CrossEncoder] = {}
     for reranker, at in cross_encoders(workspace).items():

@@ -7,6 +7,7 @@ A conftest imports both `openai_process` and `openai_server`, each `as` itself. 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import itertools
 import json
 import socket
@@ -70,6 +71,13 @@ def completion(
     return Reply(body=json.dumps(body).encode())
 
 
+def embeddings(*vectors: list[float], tokens: int = 7, model: str = "text-embedding-3-small") -> Reply:
+    """A list of vectors, in the order given."""
+    rows = [{"object": "embedding", "index": place, "embedding": vector} for place, vector in enumerate(vectors)]
+    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
+    return Reply(body=json.dumps({"object": "list", "data": rows, "model": model, "usage": usage}).encode())
+
+
 def refusal(status: int, message: str = "refused", *, code: str | None = None, **headers: str) -> Reply:
     """An error in the API's own shape; header names are given with underscores: retry_after="7"."""
     error = {"error": {"message": message, "type": "error", "code": code, "param": None}}
@@ -123,6 +131,12 @@ def malformed() -> Reply:
 MODELS = Reply(body=b'{"object": "list", "data": [{"id": "gpt-4", "object": "model"}]}')
 
 
+def text_vector(text: str, dimension: int) -> list[float]:
+    """A vector of this text alone, of no particular length."""
+    digest = hashlib.sha256(text.encode()).digest()
+    return [float(digest[place % len(digest)]) - 127.5 for place in range(dimension)]
+
+
 class OpenAIServer:
     """Replies in the order scripted, the last one for ever; records what it received."""
 
@@ -134,10 +148,12 @@ class OpenAIServer:
         """Set when a client has broken a streamed answer off."""
         self._script: deque[Reply] = deque([completion()])
         self._models = MODELS
+        self._vectors: deque[Reply] = deque()
         self._socket = socket.create_server(("127.0.0.1", 0))
         routes = [
             Route("/v1/chat/completions", self._complete, methods=["POST"]),
             Route("/v1/models", self._list_models),
+            Route("/v1/embeddings", self._embed, methods=["POST"]),
         ]
         config = uvicorn.Config(Starlette(routes=routes), log_level="error", lifespan="off", ws="none")
         self._server = uvicorn.Server(config)
@@ -156,6 +172,10 @@ class OpenAIServer:
     def list_models_with(self, reply: Reply) -> None:
         self._models = reply
 
+    def embed_with(self, *replies: Reply) -> None:
+        """What the next embeddings are answered with. After them, and without them, each text gets its own vector."""
+        self._vectors = deque(replies)
+
     def forget(self) -> None:
         """Back to how it started: nothing received, every request answered well."""
         self.received.clear()
@@ -163,6 +183,7 @@ class OpenAIServer:
         self.left.clear()
         self.reply_with(completion())
         self.list_models_with(MODELS)
+        self.embed_with()
 
     def stop(self) -> None:
         self._server.should_exit = True
@@ -173,6 +194,14 @@ class OpenAIServer:
         await self._record(request)
         reply = self._script.popleft() if len(self._script) > 1 else self._script[0]
         return await self._send(request, reply)
+
+    async def _embed(self, request: Request) -> Response:
+        await self._record(request)
+        asked = self.received[-1].body
+        if self._vectors:
+            return await self._send(request, self._vectors.popleft())
+        made = [text_vector(text, asked.get("dimensions") or 8) for text in asked["input"]]
+        return await self._send(request, embeddings(*made, tokens=3 * len(made)))
 
     async def _list_models(self, request: Request) -> Response:
         await self._record(request)

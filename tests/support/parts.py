@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,16 @@ from sibyl_runtime.pipeline.ledger import IngestLedger, Progress
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.providers.embedding import LocalEmbedder, open_embedder
 from sibyl_runtime.providers.llm import open_language_model
-from sibyl_runtime.providers.protocols import Embedder, Generation, GenerationRequest, LanguageModel, Token, Vectors
+from sibyl_runtime.providers.protocols import (
+    BulkSettings,
+    Embedder,
+    EmbedDocuments,
+    Generation,
+    GenerationRequest,
+    LanguageModel,
+    Token,
+    Vectors,
+)
 from sibyl_runtime.store.pgvector import PgVectorStore, open_store
 from sibyl_runtime.store.records import (
     EVERY_ID,
@@ -48,6 +58,7 @@ class WatchedEmbedder:
     documents: list[str] = field(default_factory=list)
     queries: list[str] = field(default_factory=list)
     calls: list[int] = field(default_factory=list)
+    bulks: list[BulkSettings] = field(default_factory=list)
     before: Hook = nothing
     tag_suffix: str = ""
     limit: int | None = None
@@ -77,6 +88,19 @@ class WatchedEmbedder:
         self.documents.extend(texts)
         self.calls.append(len(texts))
         return await self.inner.embed_documents(texts)
+
+    @asynccontextmanager
+    async def bulk(self, settings: BulkSettings) -> AsyncIterator[EmbedDocuments]:
+        self.bulks.append(settings)
+        async with self.inner.bulk(settings) as embed:
+
+            async def watched(texts: Sequence[str]) -> Vectors:
+                await self.before()
+                self.documents.extend(texts)
+                self.calls.append(len(texts))
+                return await embed(texts)
+
+            yield watched
 
     async def close(self) -> None:
         """The real one belongs to the session."""

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import numpy as np
+import pytest
 
+from sibyl_runtime.errors import StepFailed
+from sibyl_runtime.pipeline.ledger import IngestLedger
+from sibyl_runtime.providers.protocols import BulkSettings
 from sibyl_runtime.store.records import Chunk, Document
-from sibyl_runtime.techniques.batches import ChunkBatch, ChunkedDocument
-from sibyl_runtime.techniques.embedding import _embedded
+from sibyl_runtime.techniques.batches import ChunkBatch, ChunkedDocument, ChunkStream
+from sibyl_runtime.techniques.embedding import Embedding, bulk_settings
 from sibyl_runtime.techniques.splitting.chunker import PlannedChunk
+from sibyl_runtime.workspace import EmbeddingConfig, EmbeddingProvider
 from tests.pipeline.contexts import step_context
-from tests.support.parts import Parts
+from tests.support.parts import Parts, nothing
 
 
 async def test_texts_are_sent_in_calls_of_batch_size_across_documents(parts: Parts, tmp_path: Path) -> None:
@@ -22,7 +29,12 @@ async def test_texts_are_sent_in_calls_of_batch_size_across_documents(parts: Par
     assert parts.embedder.calls == [3, 3, 1]
 
 
-async def test_every_chunk_gets_the_vector_of_its_own_text(parts: Parts) -> None:
+async def _one(batch: ChunkBatch) -> AsyncGenerator[ChunkBatch, None]:
+    yield batch
+
+
+@pytest.mark.parametrize("max_concurrent", [None, 3])
+async def test_every_chunk_gets_the_vector_of_its_own_text(parts: Parts, max_concurrent: int | None) -> None:
     texts = [["short", "a much longer text about connection pools and replicas"], ["middle sized text here"]]
     documents = [
         ChunkedDocument(
@@ -33,9 +45,91 @@ async def test_every_chunk_gets_the_vector_of_its_own_text(parts: Parts) -> None
         )
         for number, contents in enumerate(texts)
     ]
-    batch = await _embedded(step_context(parts.services()), 2, ChunkBatch(documents))
+    context = step_context(parts.services())
+    context.results["chunking"] = {"chunks": ChunkStream(_one(ChunkBatch(documents)), IngestLedger("s"))}
+    result = await Embedding().run(context, EmbeddingConfig(batch_size=2, max_concurrent=max_concurrent))
+    (batch,) = [batch async for batch in result["vectors"].take()]
     assert [len(document.vectors) for document in batch.documents] == [2, 1]
     for document, contents in zip(batch.documents, texts, strict=True):
         for vector, text in zip(document.vectors, contents, strict=True):
             (alone,) = await parts.embedder.inner.embed_documents([text])
             assert float(np.dot(vector, alone)) > 0.999
+
+
+@pytest.mark.parametrize(
+    ("step", "provider", "expected"),
+    [
+        ({}, {}, BulkSettings(1, 0, False)),
+        ({"max_concurrent": 4}, {"max_concurrent": 2}, BulkSettings(4, 0, False)),
+        ({}, {"max_concurrent": 2}, BulkSettings(2, 0, False)),
+        ({"workers": 3}, {}, BulkSettings(3, 3, False)),
+        ({"workers": 3}, {"max_concurrent": 2}, BulkSettings(3, 3, False)),
+        ({"workers": 2, "max_concurrent": 5, "clear_cache_after_batch": True}, {}, BulkSettings(5, 2, True)),
+    ],
+)
+def test_the_step_wins_over_its_provider(
+    step: dict[str, object], provider: dict[str, object], expected: BulkSettings
+) -> None:
+    found = bulk_settings(EmbeddingConfig.model_validate(step), EmbeddingProvider.model_validate(provider))
+    assert found == expected
+
+
+async def test_max_concurrent_calls_wait_side_by_side(parts: Parts, tmp_path: Path) -> None:
+    """Each call waits until three have come: one after the other, the first would wait for ever."""
+    for number in range(6):
+        (tmp_path / f"{number}.txt").write_text(f"text number {number}")
+    there = asyncio.Barrier(3)
+
+    async def meet() -> None:
+        await there.wait()
+
+    parts.document = {"shops": {"rag": {"techniques": {"embedding": {"batch_size": 1, "max_concurrent": 3}}}}}
+    parts.embedder.before = meet
+    async with asyncio.timeout(30):
+        await parts.ingest(tmp_path)
+    parts.embedder.before = nothing
+    assert parts.embedder.calls == [1] * 6
+    assert (await parts.stored()).documents == 6
+
+
+async def test_an_ingest_in_processes_stores_what_one_in_this_process_does(parts: Parts, tmp_path: Path) -> None:
+    for number in range(5):
+        (tmp_path / f"{number}.txt").write_text(f"text number {number} of the operator")
+    settings = {"batch_size": 2, "workers": 2, "clear_cache_after_batch": True}
+    parts.document = {"shops": {"rag": {"techniques": {"embedding": settings}}}}
+    await parts.ingest(tmp_path)
+    assert parts.embedder.bulks == [BulkSettings(2, 2, True)]
+    assert (await parts.stored()).documents == 5
+    (best, *_) = await parts.search("text number 3 of the operator", top_k=1)
+    assert best.document_id.endswith("3.txt")
+    assert best.score > 0.95
+
+
+async def test_an_ingest_of_what_has_not_changed_opens_nothing(parts: Parts, tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("as it was")
+    await parts.ingest(tmp_path)
+    await parts.ingest(tmp_path)
+    assert len(parts.embedder.bulks) == 1
+
+
+async def test_a_call_that_fails_ends_the_others_and_stores_nothing(parts: Parts, tmp_path: Path) -> None:
+    for number in range(8):
+        (tmp_path / f"{number}.txt").write_text(f"text number {number}")
+    turns = iter(range(100))
+    ended: list[str] = []
+
+    async def third_fails() -> None:
+        if next(turns) == 2:
+            raise StepFailed("the third call fails")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append("ended")
+
+    parts.document = {"shops": {"rag": {"techniques": {"embedding": {"batch_size": 1, "max_concurrent": 3}}}}}
+    parts.embedder.before = third_fails
+    with pytest.raises(StepFailed, match="the third call fails"):
+        await parts.ingest(tmp_path)
+    parts.embedder.before = nothing
+    assert ended == ["ended", "ended"]
+    assert (await parts.stored()).documents == 0

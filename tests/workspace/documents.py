@@ -61,6 +61,7 @@ FULL: dict[str, Any] = {
                 "batch_size": 32,
                 "max_seq_length": 256,
                 "normalize": True,
+                "max_concurrent": 2,
             }
         },
         "vector_store": {
@@ -191,7 +192,17 @@ FULL: dict[str, Any] = {
                         "batch_size": 50,
                     },
                 },
-                {"use": "rag.embedding", "config": {"subtechnique": "batch", "batch_size": 16, "provider": "default"}},
+                {
+                    "use": "rag.embedding",
+                    "config": {
+                        "subtechnique": "batch",
+                        "batch_size": 16,
+                        "provider": "default",
+                        "workers": 2,
+                        "max_concurrent": 4,
+                        "clear_cache_after_batch": True,
+                    },
+                },
                 {"use": "data.store_vectors", "config": {"provider": "main"}},
             ]
         },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -35,6 +36,8 @@ app.add_typer(workspace_commands, name="workspace")
 app.add_typer(pipeline_commands, name="pipeline")
 key_commands = typer.Typer(help="Make API keys for mcp.authentication.", no_args_is_help=True)
 app.add_typer(key_commands, name="key")
+model_commands = typer.Typer(help="Convert and measure embedding models.", no_args_is_help=True)
+app.add_typer(model_commands, name="model")
 
 
 def _version(wanted: bool) -> None:
@@ -263,6 +266,48 @@ def hash_key(name: _KeyName = None, json: Json = False) -> None:
     from sibyl_runtime.cli import key as command
 
     command.hash_key(name, as_json=json)
+
+
+class Precision(StrEnum):
+    """Arithmetic of a graph."""
+
+    INT8 = "int8"
+    FP32 = "fp32"
+
+
+_Precisions = Annotated[
+    list[Precision] | None, typer.Option("--precision", help="Which; may be repeated. [default: both]")
+]
+
+
+@model_commands.command("export")
+def export_model(
+    model: Annotated[str, typer.Argument(help="Name of the model, or path of its directory.", show_default=False)],
+    directory: Annotated[Path, typer.Argument(help="Directory to make; its name is the model's.", show_default=False)],
+    precision: _Precisions = None,
+    json: Json = False,
+) -> None:
+    """Convert a sentence-transformers model to a directory that the runtime serves as it is.
+
+    Compares the vectors of each graph with those of the weights, and writes nothing when they differ. Needs the extra
+    `convert`.
+    """
+    from sibyl_runtime.cli import model as command
+
+    command.export(model, directory, [one.value for one in precision or []], as_json=json)
+
+
+@model_commands.command("bench")
+def bench_model(
+    model: Annotated[str, typer.Argument(help="Name of the model, or path of its directory.", show_default=False)],
+    precision: _Precisions = None,
+    texts: Annotated[int, typer.Option(min=8, max=10_000, help="Documents to embed.")] = 64,
+    json: Json = False,
+) -> None:
+    """Time a model on this machine: start, queries, documents, peak memory."""
+    from sibyl_runtime.cli import model as command
+
+    command.bench(model, [one.value for one in precision or []], texts, as_json=json)
 
 
 def _one_of(path: Path | None, file: Path | None) -> Path:

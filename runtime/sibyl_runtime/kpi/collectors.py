@@ -71,6 +71,12 @@ class EmbeddingCollector(Collector):
             ("sibyl_embed_seconds_total", "Time that embedding queries took.", "query_seconds"),
         ):
             yield CounterMetricFamily(name, text, value=stats.get(figure, 0))
+        for name, text, figure in (
+            ("sibyl_embed_tokens_total", "Tokens that a remote model counted.", "tokens"),
+            ("sibyl_embed_cost_usd_total", "What they cost, where the price is known, in US dollars.", "cost_usd"),
+        ):
+            if figure in stats:
+                yield CounterMetricFamily(name, text, value=stats[figure])
 
 
 class CacheLevelCollector(Collector):

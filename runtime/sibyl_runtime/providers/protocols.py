@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Protocol
@@ -19,6 +20,19 @@ class Token:
 
     start: int
     end: int
+
+
+@dataclass(frozen=True)
+class BulkSettings:
+    """How an ingest embeds: calls at once; processes, 0 for none but this one; memory handed back after each call."""
+
+    max_concurrent: int = 1
+    workers: int = 0
+    free_memory: bool = False
+
+
+EmbedDocuments = Callable[[Sequence[str]], Awaitable[Vectors]]
+"""Texts to vectors of shape (len(texts), dimension), in the order given."""
 
 
 class Embedder(Protocol):
@@ -44,6 +58,12 @@ class Embedder(Protocol):
 
     async def embed_documents(self, texts: Sequence[str]) -> Vectors:
         """Shape (len(texts), dimension), in the order given. Waits for room in the queue."""
+
+    def bulk(self, settings: BulkSettings) -> AbstractAsyncContextManager[EmbedDocuments]:
+        """`embed_documents` for an ingest, of which `max_concurrent` calls go on at once; what it needs ends with it.
+
+        Raises StartupError for processes that cannot start, StepFailed for one that ends before its answer.
+        """
 
     async def close(self) -> None:
         """End the worker thread."""

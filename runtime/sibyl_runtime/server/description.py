@@ -48,8 +48,10 @@ async def _store(services: Services) -> str:
 
 
 def _embedder(services: Services) -> str:
-    """A tag reads `model@digest/precision/pooling/length`."""
+    """A tag reads `model@digest/precision/pooling/length`, that of a model elsewhere `model@host/dimension`."""
     model, _, rest = services.embedder.tag.partition("@")
+    if services.workspace.default_embedding[1].kind == "openai":
+        return f"{model} at {rest.partition('/')[0]}"
     precision = rest.split("/")[1] if "/" in rest else ""
     backend = _BACKENDS[services.workspace.default_embedding[1].backend]
     return " ".join(word for word in (model, precision, "on", backend) if word)

@@ -1,19 +1,21 @@
-"""`rag.embedding`: chunks become vectors, in calls of `batch_size` texts."""
+"""`rag.embedding`: chunks become vectors, in calls of `batch_size` texts, of which several may go on at once."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 import numpy as np
 
 from sibyl_runtime.errors import StepFailed
 from sibyl_runtime.pipeline.context import StepContext
-from sibyl_runtime.providers.protocols import Vectors
+from sibyl_runtime.providers.protocols import BulkSettings, EmbedDocuments, Vectors
 from sibyl_runtime.store.records import EmbeddedDocument
 from sibyl_runtime.techniques.batches import ChunkBatch, ChunkStream, VectorBatch, VectorStream
 from sibyl_runtime.techniques.providers import require_default
-from sibyl_runtime.workspace import EmbeddingConfig
+from sibyl_runtime.workspace import EmbeddingConfig, EmbeddingProvider
 
 
 class Embedding:
@@ -25,21 +27,41 @@ class Embedding:
 
     async def run(self, context: StepContext, config: EmbeddingConfig) -> Mapping[str, Any]:
         """Embedding starts when a later step asks."""
-        require_default(context, "embedding", config.provider, context.services.workspace.default_embedding[0])
+        name, provider = context.services.workspace.default_embedding
+        require_default(context, "embedding", config.provider, name)
         chunks = context.stream(ChunkStream, made_by="rag.chunking")
-        return {"vectors": VectorStream(_batches(context, config.batch_size, chunks), chunks.ledger)}
+        settings = bulk_settings(config, provider)
+        return {"vectors": VectorStream(_batches(context, config.batch_size, settings, chunks), chunks.ledger)}
 
 
-async def _batches(context: StepContext, batch_size: int, chunks: ChunkStream) -> AsyncGenerator[VectorBatch, None]:
-    async for batch in chunks.take():
-        with context.timed("embed"):
-            embedded = await _embedded(context, batch_size, batch)
-        yield embedded
+def bulk_settings(config: EmbeddingConfig, provider: EmbeddingProvider) -> BulkSettings:
+    """What the step says; where it does not say how many calls go on at once, what its provider says."""
+    workers = config.workers or 0
+    return BulkSettings(
+        max_concurrent=config.max_concurrent or max(provider.max_concurrent or 1, workers),
+        workers=workers,
+        free_memory=config.clear_cache_after_batch,
+    )
 
 
-async def _embedded(context: StepContext, batch_size: int, batch: ChunkBatch) -> VectorBatch:
-    texts = [planned.text for document in batch.documents for planned in document.chunks]
-    vectors = await _vectors(context, batch_size, texts)
+async def _batches(
+    context: StepContext, batch_size: int, settings: BulkSettings, chunks: ChunkStream
+) -> AsyncGenerator[VectorBatch, None]:
+    async with AsyncExitStack() as opened:
+        embed: EmbedDocuments | None = None
+        async for batch in chunks.take():
+            with context.timed("embed"):
+                # Only now: an ingest of documents that have not changed starts no process.
+                if embed is None and batch.size:
+                    embed = await opened.enter_async_context(context.services.embedder.bulk(settings))
+                texts = [planned.text for document in batch.documents for planned in document.chunks]
+                vectors = np.empty((len(texts), context.services.embedder.dimension), dtype=np.float32)
+                if embed is not None:
+                    await _fill(vectors, texts, embed, batch_size, settings.max_concurrent)
+            yield _with_vectors(batch, vectors)
+
+
+def _with_vectors(batch: ChunkBatch, vectors: Vectors) -> VectorBatch:
     ready: list[EmbeddedDocument] = []
     taken = 0
     for document in batch.documents:
@@ -51,19 +73,28 @@ async def _embedded(context: StepContext, batch_size: int, batch: ChunkBatch) ->
     return VectorBatch(ready, known=sum(document.known for document in batch.documents))
 
 
-async def _vectors(context: StepContext, batch_size: int, texts: Sequence[str]) -> Vectors:
-    """Shape (len(texts), dimension), in the order of `texts`.
+async def _fill(
+    vectors: Vectors, texts: Sequence[str], embed: EmbedDocuments, batch_size: int, max_concurrent: int
+) -> None:
+    """Write the vector of each text into its row, `max_concurrent` calls of `batch_size` texts at once.
 
     Texts are sent longest first: texts of one length share a batch in the model without padding, which halves its
     work on mixed lengths, and memory peaks at the start, not somewhere in the middle.
     """
-    embedder = context.services.embedder
-    vectors = np.empty((len(texts), embedder.dimension), dtype=np.float32)
     order = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
-    for start in range(0, len(order), batch_size):
-        chosen = order[start : start + batch_size]
-        made = await embedder.embed_documents([texts[index] for index in chosen])
-        if made.shape != (len(chosen), embedder.dimension):
-            raise StepFailed(f"the embedding model returned shape {made.shape} for {len(chosen)} texts")
-        vectors[chosen] = made
-    return vectors
+    calls = iter([order[start : start + batch_size] for start in range(0, len(order), batch_size)])
+
+    async def one_after_the_other() -> None:
+        for chosen in calls:
+            made = await embed([texts[index] for index in chosen])
+            if made.shape != (len(chosen), vectors.shape[1]):
+                raise StepFailed(f"the embedding model returned shape {made.shape} for {len(chosen)} texts")
+            vectors[chosen] = made
+
+    tasks = [asyncio.create_task(one_after_the_other()) for _ in range(max_concurrent)]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

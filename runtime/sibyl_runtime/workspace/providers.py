@@ -29,6 +29,9 @@ TextSearch = Literal[
 ReadStrategy = Literal["round_robin", "random", "least_loaded"]
 
 _REPLICA_FIELDS = ("replicas", "read_strategy")
+_LOCAL_FIELDS = ("device", "backend", "precision")
+_REMOTE_FIELDS = ("dimensions", "api_key", "base_url", "timeout", "max_retries")
+_MOST_TEXTS_OF_A_REQUEST = 2048
 _PGVECTOR_INDEXES = ("auto", "hnsw", "ivfflat", "none")
 
 
@@ -97,9 +100,13 @@ class EmbeddingProvider(StrictModel):
     """The model that turns text into vectors."""
 
     kind: Literal["sentence-transformer", "openai", "fastembed", "mock"] = choice(
-        "sentence-transformer", "How the model is run.", planned_values=("openai", "fastembed", "mock")
+        "sentence-transformer",
+        "Where the model runs: here, or on a server that speaks OpenAI's API.",
+        planned_values=("fastembed", "mock"),
     )
-    model: Text = Field("all-MiniLM-L6-v2", description="Name of the model, or path of its directory.")
+    model: Text = Field(
+        "all-MiniLM-L6-v2", description="Name of the model, or path of its directory; required for kind openai."
+    )
     device: Literal["cpu", "cuda", "mps"] = Field("cpu", description="Where it runs; cuda and mps need backend torch.")
     backend: Literal["onnx", "torch"] = Field(
         "onnx", description="What runs it: onnxruntime, or sentence-transformers."
@@ -107,15 +114,26 @@ class EmbeddingProvider(StrictModel):
     precision: Literal["auto", "int8", "fp32"] = Field(
         "auto", description="Arithmetic of backend onnx; auto takes int8 where the processor is fast at it."
     )
-    batch_size: int = Field(64, ge=1, le=4096, description="Texts per run of the model.")
-    max_seq_length: int | None = Field(None, ge=8, le=32_768, description="Longest text, in tokens; none: the model's.")
+    batch_size: int = Field(
+        64, ge=1, le=4096, description="Texts per run of the model, or per request of kind openai: at most 2048 there."
+    )
+    max_seq_length: int | None = Field(
+        None, ge=8, le=32_768, description="Longest text, in tokens; none: the model's, 8191 for kind openai."
+    )
     normalize: bool = choice(True, "Scale vectors to unit length.", planned_values=(False,))
-    max_concurrent: int | None = planned("Batches at once.")
+    max_concurrent: int | None = Field(
+        None, ge=1, le=64, description="Batches of an ingest at once, where its step does not say."
+    )
     cache_dir: str | None = planned("Where downloaded models are kept.")
-    dimensions: int | None = planned("Length to which a remote model shortens its vectors.")
-    api_key: str | None = planned("Key of a remote provider.")
-    base_url: str | None = planned("Address of a remote provider.")
-    timeout: float | None = planned("Longest wait for a remote provider, in seconds.")
+    dimensions: int | None = Field(
+        None, ge=1, le=4000, description="Of kind openai: length to which the model shortens its vectors."
+    )
+    api_key: Text | None = Field(None, description="Of kind openai: a reference such as ${OPENAI_API_KEY}.")
+    base_url: Text | None = Field(
+        None, description="Of kind openai: address of a server that speaks its API; none: OpenAI's own."
+    )
+    timeout: float = Field(60.0, gt=0, le=3600, description="Of kind openai: longest wait for one answer, in seconds.")
+    max_retries: int = Field(2, ge=0, le=10, description="Of kind openai: retries of a failed request.")
 
     @model_validator(mode="before")
     @classmethod
@@ -123,6 +141,20 @@ class EmbeddingProvider(StrictModel):
         if isinstance(data, dict) and data.get("kind") in ("sentence_transformer", "sentence-transformers"):
             return {**data, "kind": "sentence-transformer"}
         return data
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> Self:
+        idle = {"openai": _LOCAL_FIELDS, "sentence-transformer": _REMOTE_FIELDS}
+        for name in idle.get(self.kind, ()):
+            if name in self.model_fields_set:
+                fail_field(name, f"has no effect with kind {self.kind}; remove it")
+        if self.kind == "openai" and "model" not in self.model_fields_set:
+            fail_field("model", "is required for kind openai; name the model to use")
+        if self.kind == "openai" and self.batch_size > _MOST_TEXTS_OF_A_REQUEST:
+            fail_field(
+                "batch_size", f"must be at most {_MOST_TEXTS_OF_A_REQUEST} with kind openai, found {self.batch_size}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _precision_is_for_onnx(self) -> Self:

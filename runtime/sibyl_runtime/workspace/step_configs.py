@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
 from sibyl_runtime.workspace.answer_schema import AnswerSchema
-from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, planned
+from sibyl_runtime.workspace.base import StrictModel, choice, fail_field
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
 from sibyl_runtime.workspace.prompts import check_prompt
 from sibyl_runtime.workspace.references import EnvironmentText, references_of_kind
@@ -101,9 +101,25 @@ class EmbeddingConfig(StepConfig):
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Chunks embedded at once.")
     provider: Name | None = Field(None, description="Which of providers.embedding; none: the default.")
-    max_concurrent: int | None = planned("Batches at once.")
-    workers: int | None = planned("Processes that embed.")
-    clear_cache_after_batch: bool | None = planned("Free memory after each batch.")
+    max_concurrent: int | None = Field(
+        None, ge=1, le=64, description="Batches of batch_size at once; none: the provider's, else workers, else 1."
+    )
+    workers: int | None = Field(
+        None, ge=1, le=64, description="Processes that embed, each with a model of its own; none: this one's threads."
+    )
+    clear_cache_after_batch: bool = Field(
+        False, description="After each batch, hand memory that nothing uses back to the system, or to the device."
+    )
+
+    @model_validator(mode="after")
+    def _every_worker_has_a_batch(self) -> Self:
+        if self.workers is not None and self.max_concurrent is not None and self.max_concurrent < self.workers:
+            fail_field(
+                "max_concurrent",
+                f"must be at least workers ({self.workers}), found {self.max_concurrent}: every process embeds one "
+                "batch; raise it, remove it, or lower workers",
+            )
+        return self
 
 
 class StoreVectorsConfig(StepConfig):

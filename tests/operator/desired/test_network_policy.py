@@ -203,6 +203,11 @@ MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int
         tokens("https://i.example.com"), [{"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}],
         everywhere(443) | {("given address", 8443)},
     ),
+    (
+        "an embedding model",
+        {"providers": {"embedding": {"main": {"kind": "openai", "model": "m", "base_url": "http://198.51.100.7:8000"}}}},
+        [], {("given address", 8000)},
+    ),
     ("a proxy for nobody", {}, [{"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}], set()),
 ]  # fmt: skip
 

@@ -14,7 +14,7 @@ from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.api.sources import Source, SourceKey, key_of_variable
 from sibyl_operator.desired.network_policy.rules import POSTGRES_PORT, Rule, ports
 from sibyl_operator.observed import Endpoint, SourceFacts
-from sibyl_runtime.workspace import LlmProvider
+from sibyl_runtime.workspace import EmbeddingProvider, LlmProvider
 
 OPENAI: Final = Endpoint("api.openai.com", 443)
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
@@ -52,11 +52,14 @@ def destination(endpoint: Endpoint) -> Rule:
 
 
 def model_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]) -> list[Rule]:
-    """The language models that are reached over the network, the keys of tokens, and the proxy on the way to them.
+    """The language and embedding models that are reached over the network, the keys of tokens, and the proxy on the way
+    to them.
 
     An address that its Secret or ConfigMap does not tell, or not yet, opens every TCP port: it may be any.
     """
-    remote = [provider for provider in resource.document.providers.llm.values() if provider.kind == "openai"]
+    providers = resource.document.providers
+    named: list[LlmProvider | EmbeddingProvider] = [*providers.llm.values(), *providers.embedding.values()]
+    remote = [provider for provider in named if provider.kind == "openai"]
     issuer = _issuer(resource)
     if not remote and issuer is None:
         return []
@@ -90,7 +93,9 @@ def _replica(
 
 
 def _model(
-    provider: LlmProvider, variables: Mapping[str, EnvironmentVariable], sources: Mapping[Source, SourceFacts]
+    provider: LlmProvider | EmbeddingProvider,
+    variables: Mapping[str, EnvironmentVariable],
+    sources: Mapping[Source, SourceFacts],
 ) -> tuple[Endpoint, ...] | None:
     return (OPENAI,) if provider.base_url is None else _of_address(provider.base_url, variables, sources)
 

@@ -19,6 +19,7 @@ from sibyl_runtime.providers.embedding.embedder import EmbeddingProfile, LocalEm
 from sibyl_runtime.providers.embedding.encoder import Encoder
 from sibyl_runtime.providers.embedding.graph_cache import cache_directory, graph_file, graph_name, model_digest
 from sibyl_runtime.providers.embedding.model_files import ModelFiles, encoder_shape, find_model, read_model
+from sibyl_runtime.providers.embedding.processes import ProcessModel
 from sibyl_runtime.providers.embedding.tokenizer import Tokenizer
 from sibyl_runtime.providers.embedding.worker import EmbeddingWorker
 
@@ -31,18 +32,20 @@ MAX_QUEUED_QUERIES = 128
 UNIT_LENGTH_TOLERANCE = 1e-3
 
 
-async def open_embedder(name: str, provider: EmbeddingProvider) -> LocalEmbedder:
+async def open_embedder(name: str, provider: EmbeddingProvider, *, share: int = 1) -> LocalEmbedder:
     """Load the model of `providers.embedding.<name>` and embed one text, so that the first request finds it warm.
+
+    `share`: how many processes load it side by side, which divide the cores between them.
 
     Raises StartupError, which names the field, for a model, device or setting that cannot be used.
     """
     try:
-        return await _open(provider, os.environ)
+        return await _open(name, provider, os.environ, share)
     except StartupError as error:
         raise StartupError(f"providers.embedding.{name}.{error.message}") from error
 
 
-async def _open(provider: EmbeddingProvider, environ: Mapping[str, str]) -> LocalEmbedder:
+async def _open(name: str, provider: EmbeddingProvider, environ: Mapping[str, str], share: int) -> LocalEmbedder:
     cache = cache_directory(environ)
     files = await asyncio.to_thread(_read, provider, environ)
     digest = await asyncio.to_thread(model_digest, files, cache)
@@ -50,9 +53,9 @@ async def _open(provider: EmbeddingProvider, environ: Mapping[str, str]) -> Loca
     window = _window(provider, files)
     precision = "fp32" if provider.backend == "torch" else choose_precision(provider.precision)
     if provider.backend == "torch":
-        encoder = await _open_torch(files, provider.device, window)
+        encoder = await _open_torch(files, provider.device, window, _threads(share))
     else:
-        encoder = await _open_onnx(files, cache, digest, precision)
+        encoder = await _open_onnx(files, cache, digest, precision, _threads(share))
     profile = EmbeddingProfile(
         model=files.name,
         tag=_tag(files, digest, precision, window),
@@ -62,7 +65,7 @@ async def _open(provider: EmbeddingProvider, environ: Mapping[str, str]) -> Loca
         document_prompt=files.prompts.get("document", files.prompts.get("passage", "")),
     )
     worker = EmbeddingWorker(encoder, max_queued_queries=MAX_QUEUED_QUERIES, max_batch_texts=provider.batch_size)
-    embedder = LocalEmbedder(profile, tokenizer, worker)
+    embedder = LocalEmbedder(profile, tokenizer, worker, ProcessModel(name, provider))
     await _warm_up(embedder)
     return embedder
 
@@ -93,16 +96,16 @@ def _tag(files: ModelFiles, digest: str, precision: str, window: int) -> str:
     return f"{tag}/prompts-{prompts[:6]}"
 
 
-async def _open_onnx(files: ModelFiles, cache: Path, digest: str, precision: str) -> Encoder:
+async def _open_onnx(files: ModelFiles, cache: Path, digest: str, precision: str, threads: int) -> Encoder:
     # Imported here, as torch is: neither library's weight should fall on those who use the other.
     from sibyl_runtime.providers.embedding.onnx_session import OnnxEncoder
 
     name = graph_name(files, encoder_shape(files), digest, precision)
     async with graph_file(cache, name, files.directory, precision) as graph:
-        return await asyncio.to_thread(OnnxEncoder, graph, _threads())
+        return await asyncio.to_thread(OnnxEncoder, graph, threads)
 
 
-async def _open_torch(files: ModelFiles, device: str, window: int) -> Encoder:
+async def _open_torch(files: ModelFiles, device: str, window: int, threads: int) -> Encoder:
     from sibyl_runtime.providers.embedding.torch_backend import TorchEncoder
 
     if not files.weights:
@@ -110,11 +113,12 @@ async def _open_torch(files: ModelFiles, device: str, window: int) -> Encoder:
             f"model: {files.directory} was converted and holds no weights, which `backend: torch` needs; use the image "
             "that carries torch, give the path of the whole model, or set `backend: onnx`"
         )
-    return await asyncio.to_thread(TorchEncoder, files, device=device, threads=_threads(), window=window)
+    return await asyncio.to_thread(TorchEncoder, files, device=device, threads=threads, window=window)
 
 
-def _threads() -> int:
-    return encoder_threads(cpu_quota(), usable_cores())
+def _threads(share: int) -> int:
+    quota = cpu_quota()
+    return encoder_threads(None if quota is None else quota / share, usable_cores() // share)
 
 
 async def _warm_up(embedder: LocalEmbedder) -> None:

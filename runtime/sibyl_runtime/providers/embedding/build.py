@@ -10,7 +10,7 @@ import argparse
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         if options.export is not None:
-            written = export(options.model, options.export, options.kind)
+            written = export(options.model, options.export, kind=options.kind)
         else:
             written = [build(options.model, options.precision, options.output, options.kind)]
     except (StartupError, SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
@@ -76,8 +76,10 @@ def build(model: str, precision: str, output: Path | None, kind: Kind = "embeddi
     return output
 
 
-def export(model: str, directory: Path, kind: Kind = "embedding") -> list[Path]:
-    """Write `model` converted to `directory`: its description and the graphs of every precision, without its weights.
+def export(
+    model: str, directory: Path, precisions: Sequence[str] = PRECISIONS, *, kind: Kind = "embedding"
+) -> list[Path]:
+    """Write `model` converted to `directory`: its description and the graphs of these precisions, without weights.
 
     The name of the directory becomes the model's. Returns the paths of the graphs. Raises as `build` does.
     """
@@ -91,8 +93,8 @@ def export(model: str, directory: Path, kind: Kind = "embedding") -> list[Path]:
     digest = weights_digest(files.weights, cache_directory(os.environ))
     (converted / CONVERTED_DIGEST).write_text(f"{digest}\n")
     exported = read_model(directory, str(directory))
-    graphs = [converted / graph_name(exported, shape, digest, precision) for precision in PRECISIONS]
-    for precision, graph in zip(PRECISIONS, graphs, strict=True):
+    graphs = [converted / graph_name(exported, shape, digest, precision) for precision in precisions]
+    for precision, graph in zip(precisions, graphs, strict=True):
         _write_graph(files, shape, precision, graph)
     return graphs
 
@@ -108,23 +110,25 @@ def _read(model: str, kind: Kind) -> tuple[ModelFiles, EncoderShape]:
 
 
 def _write_graph(files: ModelFiles, shape: EncoderShape, precision: str, output: Path) -> None:
-    kind = " --kind reranking" if isinstance(shape, ScorerShape) else ""
+    scores = isinstance(shape, ScorerShape)
+    arguments = f"--kind reranking --export DIRECTORY {files.directory}" if scores else f"{files.directory} DIRECTORY"
+    command = f"{f'python -m {BUILD_MODULE}' if scores else 'sibyl model export'} {arguments}"
     try:
         import onnx
     except ModuleNotFoundError as error:
         raise StartupError(
             f"model: {files.name} must be converted, and the package `onnx` is not installed: install the extra "
             "`convert` (`pip install 'sibyl-operator[convert]'`), or convert it where that is installed, by "
-            f"`python -m {BUILD_MODULE} {files.directory}{kind} --export DIRECTORY`, and name that directory"
+            f"`{command}`, and name that directory"
         ) from error
     with safe_open(files.weights[0], framework="numpy") as tensors:
-        graph = _graph(_Weights(tensors), shape, int8=precision == "int8")
+        graph = _graph(Weights(tensors), shape, int8=precision == "int8")
     output.parent.mkdir(parents=True, exist_ok=True)
     with _replacing(output) as temporary:
         onnx.save(graph, temporary)
 
 
-def _graph(weights: _Weights, shape: EncoderShape, *, int8: bool) -> Any:
+def _graph(weights: Weights, shape: EncoderShape, *, int8: bool) -> Any:
     # Imported here: both need the library that `_write_graph` has just found.
     if isinstance(shape, ScorerShape):
         from sibyl_runtime.providers.reranking.onnx_graph import build_scoring_graph
@@ -135,7 +139,7 @@ def _graph(weights: _Weights, shape: EncoderShape, *, int8: bool) -> Any:
     return build_graph(weights, shape, int8=int8)
 
 
-class _Weights(Mapping[str, Vectors]):
+class Weights(Mapping[str, Vectors]):
     """Tensors by BERT's names, read when asked for: two copies of a model would not fit beside a serving process."""
 
     def __init__(self, tensors: Any) -> None:

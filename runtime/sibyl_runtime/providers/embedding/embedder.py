@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import numpy as np
 
 from sibyl_runtime.errors import IngestError, InvalidParameters
+from sibyl_runtime.providers.embedding.bulk import in_threads
 from sibyl_runtime.providers.embedding.encoder import TokenIds
+from sibyl_runtime.providers.embedding.processes import ProcessModel, in_processes
 from sibyl_runtime.providers.embedding.tokenizer import Tokenizer
 from sibyl_runtime.providers.embedding.worker import EmbeddingWorker
-from sibyl_runtime.providers.protocols import Token, Vectors
+from sibyl_runtime.providers.protocols import BulkSettings, EmbedDocuments, Token, Vectors
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,15 @@ class EmbeddingProfile:
 class LocalEmbedder:
     """An `Embedder` over a model in this process."""
 
-    def __init__(self, profile: EmbeddingProfile, tokenizer: Tokenizer, worker: EmbeddingWorker) -> None:
+    def __init__(
+        self,
+        profile: EmbeddingProfile,
+        tokenizer: Tokenizer,
+        worker: EmbeddingWorker,
+        process_model: ProcessModel | None = None,
+    ) -> None:
+        """`process_model` is what a process of its own opens to make the same vectors; None: there are no workers."""
+        self._process_model = process_model
         self._profile = profile
         self._tokenizer = tokenizer
         self._worker = worker
@@ -66,6 +77,14 @@ class LocalEmbedder:
         if not texts:
             return np.empty((0, self.dimension), dtype=np.float32)
         return await self._worker.documents(texts, self._document_ids)
+
+    def bulk(self, settings: BulkSettings) -> AbstractAsyncContextManager[EmbedDocuments]:
+        """`embed_documents` with several calls at once, on threads of this process or in processes of their own."""
+        if settings.workers:
+            if self._process_model is None:
+                raise ValueError("this embedder does not know what a process of its own would open")
+            return in_processes(self._process_model, settings, tag=self.tag, dimension=self.dimension)
+        return in_threads(self._worker, self._document_ids, settings)
 
     def stats(self) -> dict[str, float]:
         """Queue depths and totals of the worker, for metrics."""

@@ -26,7 +26,7 @@ _PADDING_SHARE = 8
 
 
 class Encoder(Protocol):
-    """A loaded model. Used by one thread at a time."""
+    """A loaded model. Several threads may call `encode` at once: an ingest may ask for that."""
 
     @property
     def dimension(self) -> int:

@@ -51,6 +51,13 @@ class TorchEncoder:
             unit: Vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
         return unit
 
+    def empty_cache(self) -> None:
+        """Give memory of the device that torch keeps for later tensors back to the device."""
+        if self._device == "cuda":
+            self._torch.cuda.empty_cache()
+        elif self._device == "mps":
+            self._torch.mps.empty_cache()
+
 
 def _libraries() -> tuple[Any, Any]:
     # All are read once, at import. OpenMP threads that spin while idle starve the event loop of a pod with a CPU

@@ -23,6 +23,7 @@ import numpy as np
 
 from sibyl_runtime.errors import Overloaded, SibylError
 from sibyl_runtime.providers.embedding.encoder import Encoder, TokenIds, plan_batches
+from sibyl_runtime.providers.embedding.memory import KeepsCache, free_memory
 from sibyl_runtime.providers.protocols import Vectors
 
 Tokenise = Callable[[str], TokenIds]
@@ -121,6 +122,18 @@ class EmbeddingWorker:
         finally:
             if waiter.cancelled():
                 job.abandoned = True
+
+    def beside(self) -> EmbeddingWorker:
+        """Another thread over the same model, for an ingest that asks for several batches at once."""
+        return EmbeddingWorker(
+            self._encoder, max_queued_queries=self._max_queued_queries, max_batch_texts=self._max_batch_texts
+        )
+
+    def free_memory(self) -> None:
+        """Hand memory that nothing uses back to the system; milliseconds. From any thread."""
+        if isinstance(self._encoder, KeepsCache):
+            self._encoder.empty_cache()
+        free_memory()
 
     def stats(self) -> dict[str, float]:
         """Depth of both lanes now, and totals since the start: counts, and seconds that queries waited and took."""

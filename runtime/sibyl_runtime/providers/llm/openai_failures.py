@@ -33,6 +33,19 @@ class Identity:
     model: str
     base_url: str
     api_key: str
+    kind: str = "llm"
+    """Under which key of `providers` it stands."""
+    stage: str = STAGE
+
+    @property
+    def field(self) -> str:
+        """Its place in the workspace."""
+        return f"providers.{self.kind}.{self.name}"
+
+    @property
+    def answer(self) -> str:
+        """What it is asked for."""
+        return "a chat completion" if self.kind == "llm" else "a list of vectors"
 
     @property
     def title(self) -> str:
@@ -83,12 +96,12 @@ def _explained(error: openai.APIError, who: Identity, attempts: int, seconds: fl
         )
     if isinstance(error, openai.APIStatusError):
         return _status(error, who, attempts)
-    return who.error("the answer is not a chat completion; check base_url")
+    return who.error(f"the answer is not {who.answer}; check base_url")
 
 
 def deadline(who: Identity, seconds: float) -> DeadlineExceeded:
-    details = {"stage": STAGE, "provider": who.name, "model": who.model}
-    advice = f"try again, or raise mcp.timeout and providers.llm.{who.name}.timeout"
+    details = {"stage": who.stage, "provider": who.name, "model": who.model}
+    advice = f"try again, or raise mcp.timeout and {who.field}.timeout"
     return DeadlineExceeded(f"{who.title}: no answer within {seconds:.1f} s; {advice}", details=details)
 
 
@@ -119,7 +132,7 @@ def _until_date(asked: str, now: str) -> float | None:
 
 def _timeout(error: openai.APITimeoutError, who: Identity, seconds: float) -> SibylError:
     if isinstance(error.__cause__, httpx2.PoolTimeout):
-        advice = f"raise providers.llm.{who.name}.max_connections, or send less"
+        advice = f"raise {who.field}.max_connections, or send less" if who.kind == "llm" else "send less"
         return Overloaded(f"{who.title}: every connection is in use; {advice}", retry_after=1.0)
     if isinstance(error.__cause__, httpx2.ConnectTimeout):
         return who.error(f"{who.host} cannot be reached (no connection in time); check base_url and network")
@@ -133,10 +146,10 @@ def _never_sent(error: openai.APITimeoutError) -> bool:
 def _status(error: openai.APIStatusError, who: Identity, attempts: int) -> SibylError:
     status = error.status_code
     if status in (401, 403):
-        return who.error(f"{status}, the API key was refused; check providers.llm.{who.name}.api_key", status)
+        return who.error(f"{status}, the API key was refused; check {who.field}.api_key", status)
     if error.code == QUOTA_EXHAUSTED:
         return who.error(
-            f"{status}, the quota of the account is used up; raise it, or use another providers.llm.{who.name}.api_key",
+            f"{status}, the quota of the account is used up; raise it, or use another {who.field}.api_key",
             status,
         )
     if status == 429:
