@@ -22,14 +22,17 @@ from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi import RuntimeMetrics, sampling
 from sibyl_runtime.server import catalogue, document_schema
 from sibyl_runtime.server.authentication import ApiKeys, Authentication
+from sibyl_runtime.server.calls import ToolCalls, offered_tools
 from sibyl_runtime.server.configuration import Configuration, IndexReader
 from sibyl_runtime.server.documents import PATHS, add_document_routes
 from sibyl_runtime.server.health import Health, Lifecycle
 from sibyl_runtime.server.kpis import Kpis
+from sibyl_runtime.server.mcp_http import McpEndpoint
+from sibyl_runtime.server.mcp_server import create_mcp_server
 from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on_unexpected, on_validation_error
 from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.telemetry import Telemetry
-from sibyl_runtime.server.tools import add_tool_routes, offered_tools
+from sibyl_runtime.server.tools import add_tool_routes
 
 _HANDLERS: Mapping[Any, ExceptionHandler] = {
     SibylError: on_sibyl_error,
@@ -63,9 +66,12 @@ def create_applications(
 
 
 def _api(runtime: ServedRuntime, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute]) -> FastAPI:
+    calls = ToolCalls(runtime, metrics)
+    mcp = McpEndpoint(create_mcp_server(runtime.workspace, calls), runtime.workspace.mcp)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with sampling(metrics.indicators):
+        async with sampling(metrics.indicators), mcp.running():
             yield
         await health.close()
         await runtime.close()
@@ -82,7 +88,9 @@ def _api(runtime: ServedRuntime, metrics: RuntimeMetrics, health: Health, shared
         redirect_slashes=False,
         exception_handlers=dict(_HANDLERS),
     )
-    add_tool_routes(app, runtime, metrics)
+    add_tool_routes(app, runtime, calls)
+    if runtime.workspace.mcp.enabled:
+        app.router.routes.append(mcp.route())
     if runtime.workspace.mcp.ingestion:
         add_document_routes(app, runtime)
     app.router.routes.extend(shared)
