@@ -22,7 +22,7 @@ def cut(library: Path) -> int:
         return 0
     (segments_at,) = struct.unpack_from("<Q", content, 32)
     entry_bytes, count = struct.unpack_from("<HH", content, 54)
-    end = segments_at + entry_bytes * count
+    end: int = segments_at + entry_bytes * count
     for number in range(count):
         entry = segments_at + entry_bytes * number
         (offset,) = struct.unpack_from("<Q", content, entry + 8)

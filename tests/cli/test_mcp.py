@@ -12,6 +12,7 @@ import psutil
 import pytest
 from mcp import Client, StdioServerParameters
 
+from tests.support.mcp_results import texts
 from tests.support.sibyl import COMMAND, environment, serving, sibyl
 
 STDIO = "name: docs\nmcp:\n  transport: stdio\n"
@@ -45,10 +46,11 @@ async def test_the_official_client_calls_every_tool(stdio_workspace: Path, docum
         assert [tool.name for tool in (await client.list_tools()).tools] == ["search_documents"]
         answered = await client.call_tool("search_documents", {"query": "Which bird flies far?"})
         assert not answered.is_error
+        assert answered.structured_content is not None
         assert answered.structured_content["output"]["sources"][0]["document"] == "birds.md"
         refused = await client.call_tool("search_documents", {"top_k": 1})
         assert refused.is_error
-        assert refused.content[0].text == "query: is required; give text"
+        assert texts(refused) == ["query: is required; give text"]
 
 
 def start(workspace: Path) -> subprocess.Popen[str]:

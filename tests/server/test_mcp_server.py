@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,8 +18,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.errors import InvalidParameters, NotFound, Overloaded, ProviderError, SibylError, StepFailed
-from sibyl_runtime.server.mcp_server import ERROR_META, text_of
+from sibyl_runtime.server.mcp_server import text_of
 from tests.server.served import OUTCOME, OUTPUT, Served, document, scripted, served
+from tests.support.mcp_results import texts, told_error
 
 ERAS = ("legacy", "2026-07-28", "auto")
 SOURCE = OUTPUT["sources"][0]
@@ -68,7 +71,7 @@ async def test_every_tool_is_listed_and_answers_as_over_rest(era: str) -> None:
                 assert body["metadata"].pop("request_id")
                 assert body["metadata"].pop("execution_time_ms") > 0
             assert answered.structured_content == over_rest
-            assert [block.text for block in answered.content] == [text_of(OUTPUT)]
+            assert texts(answered) == [text_of(OUTPUT)]
         assert mcp.protocol_version == ("2025-11-25" if era == "legacy" else "2026-07-28")
     assert server.runtime.calls == [{"query": "x"}] * 4
 
@@ -91,10 +94,8 @@ async def test_what_a_tool_refuses_or_fails_at_is_a_result_that_tells_why(fault:
     async with served(scripted(answer=fail)) as server, client(server, era) as mcp:
         over_rest = (await server.call({"query": "x"})).json()
         result = await mcp.call_tool("search_documents", {"query": "x"})
-    assert result.is_error
-    assert [block.text for block in result.content] == [fault.message]
-    assert result.structured_content is None
-    told = dict((result.meta or {})[ERROR_META])
+    assert texts(result) == [fault.message]
+    told = told_error(result)
     assert told.pop("request_id")
     assert told.pop("retry_after", None) == fault.retry_after
     assert told == over_rest["error"]
@@ -154,8 +155,7 @@ async def test_the_places_are_shared_by_all_wires(era: str) -> None:
         refused = await mcp.call_tool("search_documents", {"query": "x"})
         held.set()
         assert (await first).status_code == 200
-    assert refused.is_error
-    assert (refused.meta or {})[ERROR_META]["code"] == "overloaded"
+    assert told_error(refused)["code"] == "overloaded"
 
 
 @pytest.mark.parametrize("era", ERAS[:2])
@@ -166,8 +166,7 @@ async def test_a_call_has_the_deadline_of_the_workspace(era: str) -> None:
 
     async with served(scripted(document(timeout=0.05), never)) as server, client(server, era) as mcp:
         result = await mcp.call_tool("search_documents", {"query": "x"})
-    assert result.is_error
-    assert (result.meta or {})[ERROR_META]["code"] == "deadline_exceeded"
+    assert told_error(result)["code"] == "deadline_exceeded"
 
 
 @pytest.mark.parametrize("era", ERAS[:2])
@@ -293,3 +292,15 @@ TEXTS: list[tuple[Mapping[str, Any], str]] = [
 @pytest.mark.parametrize(("output", "text"), TEXTS, ids=str)
 def test_the_text_says_what_a_model_needs(output: Mapping[str, Any], text: str) -> None:
     assert text_of(output) == text
+
+
+PAGE = Path(__file__).parents[2] / "docs" / "mcp.md"
+
+
+async def test_the_client_of_the_documentation_works(capsys: pytest.CaptureFixture[str]) -> None:
+    (snippet,) = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    async with served(scripted()) as server:
+        program = snippet.replace("http://localhost:8000/mcp", url(server))
+        assert program != snippet
+        await asyncio.to_thread(exec, program, {})
+    assert capsys.readouterr().out == f"{text_of(OUTPUT)}\n{OUTPUT['sources']}\n"
