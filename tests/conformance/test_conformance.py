@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from pathlib import Path
 
 import pytest
 import yaml
@@ -56,3 +57,10 @@ def test_what_must_hold_is_not_among_the_expected_failures(revision: str) -> Non
     listed = yaml.safe_load((EXPECTED_FAILURES / f"{revision}.yaml").read_text())["server"]
     assert len(listed) == len(set(listed))
     assert not MUST_PASS & set(listed)
+
+
+def test_a_machine_without_npm_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(Unavailable, match="npm is not installed"):
+        installed()
