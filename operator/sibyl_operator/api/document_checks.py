@@ -231,6 +231,8 @@ def pods_can_be_reached(read: ClusterDocument) -> Iterator[Problem]:
             ("mcp", "host"),
             f"{read.document.mcp.host} keeps probes and clients out of the pod; remove it, or write 0.0.0.0",
         )
+    if read.document.mcp.transport == "stdio":
+        yield problem(("mcp", "transport"), "stdio has no port, so nobody reaches the pod; remove it, or write http")
     if not read.document.observability.metrics.enabled:
         yield problem(
             ("observability", "metrics", "enabled"),

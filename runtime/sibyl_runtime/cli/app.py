@@ -99,6 +99,17 @@ def serve(
 
 
 @app.command()
+def mcp(file: WorkspaceFile, data_dir: DataDirectory = None) -> None:
+    """Serve the tools of a workspace over stdin and stdout, to the MCP client that starts this command.
+
+    Runs until the client closes stdin. Log lines go to stderr.
+    """
+    from sibyl_runtime.cli import mcp as command
+
+    command.mcp(file, data_directory=data_dir)
+
+
+@app.command()
 def ingest(
     path: Annotated[
         Path | None,

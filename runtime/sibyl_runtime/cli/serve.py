@@ -17,6 +17,7 @@ from sibyl_runtime.cli.documents import read_document, settings_for
 from sibyl_runtime.cli.exit_codes import ExitCode
 from sibyl_runtime.cli.run import run_async
 from sibyl_runtime.cli.tuning import Tuning, read_tuning
+from sibyl_runtime.errors import StartupError
 from sibyl_runtime.kpi import MeteredEngine, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.runtime import Runtime, Settings
@@ -88,6 +89,10 @@ async def _serve(options: ServeOptions, tuning: Tuning) -> ExitCode:
     workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=os.environ)
     form = _log_format(workspace, json_logs=options.json_logs)
     configure_logging(settings.log_level or workspace.observability.logging.level, form)
+    if workspace.mcp.transport == "stdio":
+        raise StartupError(
+            "mcp.transport is stdio, which has no port to serve; run `sibyl mcp` for it, or set mcp.transport to http"
+        )
     listeners = _listen(workspace, settings, options)
     try:
         metrics = metrics_for(workspace)

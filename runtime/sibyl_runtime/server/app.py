@@ -21,11 +21,13 @@ from sibyl_runtime import __version__
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi import RuntimeMetrics, sampling
 from sibyl_runtime.server import catalogue, document_schema, stream_schema
-from sibyl_runtime.server.admission import ConcurrencyGate
+from sibyl_runtime.server.calls import ToolCalls, offered_tools
 from sibyl_runtime.server.configuration import Configuration, IndexReader
 from sibyl_runtime.server.documents import PATHS, add_document_routes
 from sibyl_runtime.server.health import Health, Lifecycle
 from sibyl_runtime.server.kpis import Kpis
+from sibyl_runtime.server.mcp_http import McpEndpoint
+from sibyl_runtime.server.mcp_server import create_mcp_server
 from sibyl_runtime.server.openai_dialect import OpenAIDialect
 from sibyl_runtime.server.openai_routes import add_openai_routes
 from sibyl_runtime.server.page import page_routes
@@ -34,7 +36,7 @@ from sibyl_runtime.server.responses import on_http_exception, on_sibyl_error, on
 from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.telemetry import Telemetry
 from sibyl_runtime.server.tool_stream import add_stream_route
-from sibyl_runtime.server.tools import add_tool_routes, offered_tools
+from sibyl_runtime.server.tools import add_tool_routes
 
 _HANDLERS: Mapping[Any, ExceptionHandler] = {
     SibylError: on_sibyl_error,
@@ -70,10 +72,12 @@ def create_applications(
 
 def _api(protection: Protection, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute]) -> FastAPI:
     runtime = protection.runtime
+    calls = ToolCalls(runtime, metrics)
+    mcp = McpEndpoint(create_mcp_server(runtime.workspace, calls), runtime.workspace.mcp)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with sampling(metrics.indicators):
+        async with sampling(metrics.indicators), mcp.running():
             yield
         await health.close()
         await protection.close()
@@ -91,10 +95,11 @@ def _api(protection: Protection, metrics: RuntimeMetrics, health: Health, shared
         redirect_slashes=False,
         exception_handlers=dict(_HANDLERS),
     )
-    gate = ConcurrencyGate(runtime.workspace.mcp.max_concurrent_requests)
-    add_tool_routes(app, runtime, metrics, gate)
-    add_stream_route(app, runtime, metrics, gate)
-    add_openai_routes(app, runtime, metrics, gate)
+    add_tool_routes(app, runtime, calls)
+    add_stream_route(app, runtime, calls)
+    add_openai_routes(app, runtime, calls)
+    if runtime.workspace.mcp.enabled:
+        app.router.routes.append(mcp.route())
     if runtime.workspace.mcp.ingestion:
         add_document_routes(app, runtime)
     app.router.routes.extend([*page_routes(runtime.workspace), *shared])

@@ -27,10 +27,7 @@ async def read_json_object(
     Raises RequestTooLarge (before reading, when the length is declared), UnsupportedMediaType, MalformedBody, or
     ClientDisconnect when the client left in the middle.
     """
-    declared = _declared_length(scope)
-    if declared is not None and declared > limit:
-        raise _too_large(limit)
-    body = await _read(receive, limit)
+    body = await read_body(scope, receive, limit=limit)
     if not body:
         return {}
     _require_json(header(scope, b"content-type"))
@@ -41,6 +38,15 @@ async def read_json_object(
     if not isinstance(value, dict):
         raise MalformedBody(f"The body is a JSON {_kind(value)}; send {expected}.")
     return value
+
+
+async def read_body(scope: Scope, receive: Receive, *, limit: int) -> bytes:
+    """The whole body. `limit` in bytes. Raises RequestTooLarge (before reading, when the length is declared), or
+    ClientDisconnect when the client left in the middle."""
+    declared = _declared_length(scope)
+    if declared is not None and declared > limit:
+        raise _too_large(limit)
+    return await _read(receive, limit)
 
 
 async def send_and_linger(response: Response, scope: Scope, receive: Receive, send: Send) -> None:

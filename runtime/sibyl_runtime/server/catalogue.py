@@ -173,8 +173,13 @@ def summary(tool: Tool) -> dict[str, Any]:
 
 
 def detail(tool: Tool) -> dict[str, Any]:
-    """One tool in full: with a call to try and the shape of the answer."""
-    return {**summary(tool), "examples": [example(tool)], "response_schema": RESPONSE_SCHEMA}
+    """One tool in full: with its parameters as one schema, a call to try and the shape of the answer."""
+    return {
+        **summary(tool),
+        "input_schema": input_schema(tool),
+        "examples": [example(tool)],
+        "response_schema": RESPONSE_SCHEMA,
+    }
 
 
 def example(tool: Tool) -> dict[str, Any]:

@@ -15,16 +15,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.errors import NotFound, RequestTooLarge, SibylError
-from sibyl_runtime.kpi import RuntimeMetrics
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.server import openai_shapes as shapes
-from sibyl_runtime.server.admission import ConcurrencyGate
 from sibyl_runtime.server.body import read_json_object, send_and_linger
+from sibyl_runtime.server.calls import ToolCalls
 from sibyl_runtime.server.request import facts_of
 from sibyl_runtime.server.responses import JSON, error_response
 from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.tool_stream import Format, ToolStream
-from sibyl_runtime.server.tools import ToolCall, offered_tools
+from sibyl_runtime.server.tools import ToolCall
+from sibyl_runtime.workspace import Workspace
 
 _ASKED = "sibyl.asked"
 _EXPECTED = 'an object, such as {"model": "...", "messages": [{"role": "user", "content": "How do I ...?"}]}'
@@ -38,7 +38,7 @@ class _Completion(ToolCall):
 
     def _response(self, scope: Scope, outcome: ToolOutcome) -> ASGIApp:
         facts = facts_of(scope)
-        seconds = self._answered(facts, outcome)
+        seconds = time.perf_counter() - facts.started
         body = shapes.completion(_asked(scope), outcome, seconds, request_id=facts.id, created=int(time.time()))
         return JSON(body, headers={"X-Sibyl-Cache": outcome.cache})
 
@@ -53,13 +53,14 @@ class _StreamedCompletion(ToolStream):
 class ChatCompletions:
     """POST /v1/chat/completions. What is asked decides which tool answers, so the body is read before the call."""
 
-    def __init__(self, runtime: ServedRuntime, metrics: RuntimeMetrics, gate: ConcurrencyGate) -> None:
-        self._workspace = runtime.workspace
-        self._tools = shapes.answering_tools(runtime.workspace, offered_tools(runtime.workspace))
-        self._settings = runtime.workspace.mcp
-        self._gate = gate
-        self._whole = _Completion(runtime, metrics, gate)
-        self._streamed = _StreamedCompletion(runtime, metrics, gate, _chunks)
+    def __init__(self, workspace: Workspace, calls: ToolCalls) -> None:
+        self._workspace = workspace
+        self._tools = shapes.answering_tools(workspace, calls.tools)
+        self._settings = workspace.mcp
+        self._gate = calls.gate
+        size = workspace.mcp.max_request_size
+        self._whole = _Completion(calls, max_request_size=size)
+        self._streamed = _StreamedCompletion(calls, max_request_size=size, form=_chunks)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -87,10 +88,10 @@ class ChatCompletions:
             raise deadline.exceeded("receive") from None
 
 
-def add_openai_routes(app: FastAPI, runtime: ServedRuntime, metrics: RuntimeMetrics, gate: ConcurrencyGate) -> None:
+def add_openai_routes(app: FastAPI, runtime: ServedRuntime, calls: ToolCalls) -> None:
     """The routes under /v1, directly on the application."""
     workspace = runtime.workspace
-    tools = shapes.answering_tools(workspace, offered_tools(workspace))
+    tools = shapes.answering_tools(workspace, calls.tools)
     listed = shapes.models(workspace, tools, created=int(time.time()))
     by_name = {model["id"]: model for model in listed["data"]}
 
@@ -105,7 +106,7 @@ def add_openai_routes(app: FastAPI, runtime: ServedRuntime, metrics: RuntimeMetr
             raise NotFound(f'there is no model "{name[:100]}"; known: {known}', details={"param": "model"})
         return JSON(by_name[name])
 
-    app.router.routes.append(Route("/v1/chat/completions", ChatCompletions(runtime, metrics, gate), methods=["POST"]))
+    app.router.routes.append(Route("/v1/chat/completions", ChatCompletions(workspace, calls), methods=["POST"]))
 
 
 def _asked(scope: Scope) -> shapes.Asked:

@@ -17,7 +17,7 @@ from sibyl_runtime.server.request import REQUEST_ID, RequestFacts, attach, heade
 from sibyl_runtime.server.responses import error_response
 
 logger = logging.getLogger("sibyl.request")
-COUNTED_PREFIXES = ("/mcp/", "/v1/")
+COUNTED_PREFIXES = ("/mcp", "/v1/")
 TOLD_PREFIXES = (*COUNTED_PREFIXES, "/documents")
 CLIENT_CLOSED_REQUEST = 499
 """Not sent: what is counted for a client that went away before its answer (the number that nginx made customary)."""

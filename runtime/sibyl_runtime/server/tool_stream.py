@@ -16,10 +16,9 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sibyl_runtime.answering import ToolOutcome
-from sibyl_runtime.kpi import RuntimeMetrics
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.pipeline.listening import AnswerText, Event, SourcesFound
-from sibyl_runtime.server.admission import ConcurrencyGate
+from sibyl_runtime.server.calls import ToolCalls
 from sibyl_runtime.server.event_stream import EventStream, done, sse
 from sibyl_runtime.server.reply import reply
 from sibyl_runtime.server.request import RequestFacts, facts_of
@@ -79,12 +78,12 @@ class ToolStream(ToolCall):
 
     def __init__(
         self,
-        runtime: ServedRuntime,
-        metrics: RuntimeMetrics,
-        gate: ConcurrencyGate,
+        calls: ToolCalls,
+        *,
+        max_request_size: int,
         form: Callable[[Scope], Format] = lambda scope: ToolEvents(facts_of(scope)),
     ) -> None:
-        super().__init__(runtime, metrics, gate)
+        super().__init__(calls, max_request_size=max_request_size)
         self._form = form
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -114,16 +113,15 @@ class ToolStream(ToolCall):
             nonlocal answering
             if isinstance(event, AnswerText) and not answering:
                 answering = True
-                self._metrics.tools.began(tool, time.perf_counter() - facts.started)
+                self._calls.began(facts)
             await stream.write(form.told(event))
 
-        outcome = await self._runtime.call_tool(tool, arguments, deadline=deadline, listener=listen)
+        outcome = await self._calls.call(tool, arguments, deadline, listen)
         await stream.write(form.result(outcome, time.perf_counter() - facts.started))
         await stream.end()
         return outcome
 
     def _response(self, scope: Scope, outcome: ToolOutcome) -> ASGIApp:
-        self._answered(facts_of(scope), outcome)
         return done
 
 
@@ -132,9 +130,10 @@ def _stream_of(scope: Scope) -> tuple[EventStream, Format]:
     return found
 
 
-def add_stream_route(app: FastAPI, runtime: ServedRuntime, metrics: RuntimeMetrics, gate: ConcurrencyGate) -> None:
+def add_stream_route(app: FastAPI, runtime: ServedRuntime, calls: ToolCalls) -> None:
     """The route that streams, directly on the application."""
-    app.router.routes.append(Route("/mcp/tools/{name}/stream", ToolStream(runtime, metrics, gate), methods=["POST"]))
+    stream = ToolStream(calls, max_request_size=runtime.workspace.mcp.max_request_size)
+    app.router.routes.append(Route("/mcp/tools/{name}/stream", stream, methods=["POST"]))
 
 
 def _event(name: str, **data: Any) -> bytes:

@@ -9,7 +9,7 @@ from pydantic import Field
 from sibyl_runtime.workspace.base import StrictModel, choice, planned
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.protection import Authentication, Cdn, Compression, Cors, RateLimit, RateLimiting
-from sibyl_runtime.workspace.text import Identifier, Name, Text
+from sibyl_runtime.workspace.text import HostName, Identifier, Name, Origin, Text
 
 MIB = 1024 * 1024
 
@@ -20,6 +20,18 @@ class ServerInfo(StrictModel):
     name: Text = Field("sibyl", description="Name shown to clients.")
     version: Text | None = Field(None, description="Version shown to clients; none: the runtime's own.")
     description: str | None = Field(None, description="Description shown to clients.")
+
+
+class TransportSecurity(StrictModel):
+    """Which requests reach /mcp, so that no web page reaches it through the browser of somebody inside the network."""
+
+    dns_rebinding_protection: bool = Field(
+        True, description="Refuse pages of other origins; pages and hosts of this machine always pass."
+    )
+    allowed_origins: list[Origin] = Field([], description="Origins of pages that may call: https://app.example.com.")
+    allowed_hosts: list[HostName] = Field(
+        [], description="Host names, without port, to be called by; *.example.com takes all below it; none: any."
+    )
 
 
 class Tool(StrictModel):
@@ -46,12 +58,15 @@ class Mcp(StrictModel):
     """The server and its tools."""
 
     enabled: bool = Field(True, description="Offer tools.")
-    transport: Literal["http", "stdio", "sse"] = choice("http", "How clients connect.", planned_values=("stdio", "sse"))
+    transport: Literal["http", "stdio", "sse"] = choice(
+        "http", "How clients connect: http for sibyl serve; stdio for sibyl mcp alone.", planned_values=("sse",)
+    )
     host: Text = Field("0.0.0.0", description="Address to listen on.")
     port: int = Field(8000, ge=1, le=65_535, description="Port to listen on.")
     server: ServerInfo = Field(ServerInfo(), description="What the server says about itself.")
     tools: list[Tool] = Field([], description="The tools; none: search_documents over the pipeline search.")
     authentication: Authentication | None = Field(None, description="Who may call; none: everybody.")
+    transport_security: TransportSecurity = Field(TransportSecurity(), description="Which requests reach /mcp.")
     timeout: float = Field(30.0, gt=0, le=3600, description="Deadline of a request, in seconds.")
     max_request_size: int = Field(10 * MIB, ge=1024, le=1024 * MIB, description="Largest request body, in bytes.")
     max_concurrent_requests: int = Field(64, ge=1, le=10_000, description="Requests worked on at once, per process.")

@@ -17,6 +17,8 @@ _NAME = re.compile(r"^[A-Za-z][A-Za-z0-9_-]{0,62}$")
 _IDENTIFIER = re.compile(r"^[a-z_][a-z0-9_]{0,62}$")
 _COLLECTION = re.compile(r"^[a-z_][a-z0-9_]{0,40}$")
 _HEADER = re.compile(r"^[A-Za-z0-9-]{1,64}$")
+_HOST = re.compile(r"^(\*\.)?[A-Za-z0-9_]([A-Za-z0-9_.-]{0,250}[A-Za-z0-9_])?$|^\[[0-9A-Fa-f:.]+\]$")
+_ORIGIN = re.compile(r"^https?://([A-Za-z0-9_.-]{1,253}|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?$")
 _WINDOW = re.compile(r"^[1-9][0-9]{0,5}(s|m|h|d)$")
 
 
@@ -51,3 +53,5 @@ Identifier = Annotated[str, _matching(_IDENTIFIER, "lower-case letters, digits a
 CollectionName = Annotated[str, _matching(_COLLECTION, "lower-case letters, digits and _ (41 at most), no digit first")]
 HeaderName = Annotated[str, _matching(_HEADER, "letters, digits and - (64 at most)")]
 Window = Annotated[str, _matching(_WINDOW, "a whole number and one of s, m, h, d, such as 5m")]
+HostName = Annotated[str, _matching(_HOST, "a host name without port, such as docs.example.com or *.example.com")]
+Origin = Annotated[str, _matching(_ORIGIN, "scheme, host and port of a page, such as https://app.example.com")]

@@ -180,6 +180,12 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "spec.workspace.mcp.host: 127.0.0.1 keeps probes and clients out of the pod; remove it, or write 0.0.0.0",
     ),
     (
+        "pods without a port",
+        document("mcp.transport", "stdio"),
+        {},
+        "spec.workspace.mcp.transport: stdio has no port, so nobody reaches the pod; remove it, or write http",
+    ),
+    (
         "pods that hide how they are",
         document("observability.metrics.enabled", False),
         {},

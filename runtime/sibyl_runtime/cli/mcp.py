@@ -1,0 +1,70 @@
+"""`sibyl mcp`: the tools of a workspace over stdin and stdout, for a client that starts its servers itself.
+
+Only the protocol may write to stdout: the library diverts it to stderr while it serves, and logs go there in any case.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+
+from sibyl_runtime.cli.documents import read_document, settings_for
+from sibyl_runtime.cli.exit_codes import ExitCode
+from sibyl_runtime.cli.joining import joined
+from sibyl_runtime.cli.run import run_async
+from sibyl_runtime.kpi import MeteredEngine
+from sibyl_runtime.runtime import Runtime
+from sibyl_runtime.server.calls import ToolCalls
+from sibyl_runtime.server.instrumentation import metered, metrics_for
+from sibyl_runtime.server.logs import configure_logging
+from sibyl_runtime.server.mcp_server import create_mcp_server
+from sibyl_runtime.server.process import StopSignal
+from sibyl_runtime.workspace import parse_workspace
+
+
+def mcp(file: Path, *, data_directory: Path | None) -> None:
+    """Serve until stdin ends or a signal comes."""
+    run_async(lambda: _mcp(file, data_directory))
+
+
+async def _mcp(file: Path, data_directory: Path | None) -> None:
+    settings = settings_for(data_directory)
+    source = joined(read_document(file), settings, os.environ)
+    workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=os.environ)
+    written = workspace.observability.logging
+    configure_logging(settings.log_level or written.level, written.format)
+    metrics = metrics_for(workspace)
+    runtime = await Runtime.open(source, os.environ, settings, instrument=lambda services: metered(services, metrics))
+    try:
+        runtime.engine = MeteredEngine(runtime.services, metrics)
+        signalled = await _until_stopped(runtime, ToolCalls(runtime, metrics))
+    finally:
+        await runtime.close()
+    if signalled is not None:
+        sys.stderr.flush()
+        # A thread waits for a line of stdin, which nothing can interrupt; an orderly exit would wait for it.
+        os._exit(ExitCode.INTERRUPTED if signalled is signal.SIGINT else ExitCode.OK)
+
+
+async def _until_stopped(runtime: Runtime, calls: ToolCalls) -> signal.Signals | None:
+    """Serve. The signal that came; None when the client closed stdin."""
+    stop = StopSignal()
+    stop.install()
+    serving = asyncio.ensure_future(_serve(runtime, calls))
+    asked = asyncio.ensure_future(stop.asked.wait())
+    await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
+    asked.cancel()
+    if serving.done():
+        serving.result()
+    return stop.received
+
+
+async def _serve(runtime: Runtime, calls: ToolCalls) -> None:
+    from mcp.server.stdio import stdio_server
+
+    server = create_mcp_server(runtime.workspace, calls)
+    async with stdio_server() as (incoming, outgoing):
+        await server.run(incoming, outgoing, server.create_initialization_options())

@@ -1,0 +1,103 @@
+"""POST /mcp: streamable HTTP of the Model Context Protocol, in both of its eras, without sessions.
+
+Every request stands alone, so a Service may give each to another replica. Answers are plain JSON, whole: there is
+nothing that a server would push, so GET and DELETE, which belong to streams and sessions, are not available.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from mcp.server import Server
+from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+from starlette.requests import ClientDisconnect
+from starlette.routing import Route
+from starlette.types import Message, Receive, Scope, Send
+
+from sibyl_runtime.errors import RequestTooLarge, SibylError
+from sibyl_runtime.pipeline.context import Deadline
+from sibyl_runtime.server.admission import CancelledWithClient, ClientGone
+from sibyl_runtime.server.body import read_body, send_and_linger
+from sibyl_runtime.server.rebinding import check_origin
+from sibyl_runtime.server.request import header
+from sibyl_runtime.server.responses import error_response
+from sibyl_runtime.workspace import Mcp
+
+PATH = "/mcp"
+
+
+class McpEndpoint:
+    """An ASGI endpoint over one MCP server. `running()` must surround its requests."""
+
+    def __init__(self, server: Server[Any], settings: Mcp) -> None:
+        self._settings = settings
+        self._sessions = StreamableHTTPSessionManager(
+            server, stateless=True, json_response=True, max_request_body_size=settings.max_request_size
+        )
+
+    def route(self) -> Route:
+        """The route of the endpoint."""
+        return Route(PATH, self, methods=["POST"])
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        """The life of the endpoint; only once."""
+        async with self._sessions.run():
+            yield
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request. The answer is sent when it is whole: until then the connection is watched."""
+        answer: list[Message] = []
+
+        async def collect(message: Message) -> None:
+            answer.append(message)
+
+        try:
+            check_origin(self._settings.transport_security, host=_text(scope, b"host"), origin=_text(scope, b"origin"))
+            body = await self._body(scope, receive)
+            async with CancelledWithClient(receive):
+                await self._sessions.handle_request(_trimmed(scope), _replayed(body), collect)
+        except RequestTooLarge as error:
+            await send_and_linger(error_response(scope, error), scope, receive, send)
+            return
+        except SibylError as error:
+            await error_response(scope, error)(scope, receive, send)
+            return
+        except (ClientGone, ClientDisconnect):
+            return
+        for message in answer:
+            await send(message)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        deadline = Deadline.after(self._settings.timeout)
+        try:
+            async with asyncio.timeout(self._settings.timeout):
+                return await read_body(scope, receive, limit=self._settings.max_request_size)
+        except TimeoutError:
+            raise deadline.exceeded("receive") from None
+
+
+def _replayed(body: bytes) -> Receive:
+    """The request as if it had not been read, and then silence."""
+    unread = [body]
+
+    async def receive() -> Message:
+        if unread:
+            return {"type": "http.request", "body": unread.pop(), "more_body": False}
+        await asyncio.Event().wait()
+        raise AssertionError("unreachable: nothing sets the event")
+
+    return receive
+
+
+def _trimmed(scope: Scope) -> Scope:
+    """The scope without white space around header values: uvicorn leaves it, and the library compares them exactly."""
+    return {**scope, "headers": [(name, value.strip(b" \t")) for name, value in scope["headers"]]}
+
+
+def _text(scope: Scope, name: bytes) -> str | None:
+    value = header(scope, name)
+    return None if value is None else value.decode("latin-1")
