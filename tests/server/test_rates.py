@@ -32,6 +32,7 @@ async def test_a_refusal_says_what_is_allowed_and_when_to_come_back() -> None:
     assert first.headers["X-RateLimit-Reset"] == "2"
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "2"
+    assert (refused.headers["X-RateLimit-Limit"], refused.headers["X-RateLimit-Remaining"]) == ("2", "0")
     assert refused.json()["error"] == {
         "code": "rate_limit_exceeded",
         "message": "Too many requests: 30 a minute are allowed, 2 at once; try again after the seconds in Retry-After.",
