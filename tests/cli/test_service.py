@@ -10,6 +10,7 @@ from sibyl_runtime.cli.service import PATIENCE, Service, ServiceClient
 from sibyl_runtime.errors import (
     DatabaseUnavailable,
     DeadlineExceeded,
+    Forbidden,
     InvalidParameters,
     NotFound,
     Overloaded,
@@ -89,7 +90,9 @@ FINAL = [
     (refusal(413, "request_too_large", "too large"), RequestTooLarge, "too large"),
     (refusal(504, "deadline_exceeded", "too slow"), DeadlineExceeded, "too slow"),
     (refusal(500, "internal_error", "The server failed"), StartupError, "The server failed"),
-    (Reply(403, "<html>"), StartupError, "answered 403 Forbidden"),
+    (refusal(403, "forbidden", "may not"), Forbidden, "may not"),
+    (Reply(403, "<html>"), Forbidden, "answered 403 Forbidden"),
+    (Reply(418, "<html>"), StartupError, "answered 418"),
     (Reply(307, "", {"Location": "http://elsewhere/"}), StartupError, "answered 307 Temporary Redirect"),
     (Reply(200, "<html>"), StartupError, "does not answer as a Sibyl server: the reply is no JSON object"),
     (Reply(200, [1]), StartupError, "does not answer as a Sibyl server: the reply is no JSON object"),

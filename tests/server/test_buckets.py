@@ -13,12 +13,19 @@ from redis import Redis
 
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.server.protection import buckets as module
+from sibyl_runtime.server.protection import redis_buckets
 from sibyl_runtime.server.protection.buckets import Buckets, MemoryBuckets
 from sibyl_runtime.server.protection.redis_buckets import RedisBuckets
 from sibyl_runtime.workspace import RateLimit
 from tests.support.redis_server import RedisServer
 
 RATE = RateLimit(requests_per_minute=60, burst=3)
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine that is busy with tests Redis may take longer than a service would wait for it."""
+    monkeypatch.setattr(redis_buckets, "TIMEOUT", 20.0)
 
 
 class Clock:

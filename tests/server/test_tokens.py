@@ -7,6 +7,8 @@ import base64
 import hashlib
 import hmac
 import json
+import subprocess
+import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -282,3 +284,21 @@ def test_an_algorithm_that_needs_what_is_not_installed_is_refused_by_name(monkey
         "`jwt` (pip install 'sibyl-operator[jwt]'), or use one of HS256, HS384, HS512"
     )
     tokens(Authentication(type="jwt", secret=SECRET))
+
+
+def test_an_installation_without_cryptography_verifies_shared_secrets() -> None:
+    """As the runtime image is: the module is imported without it, in a process where it cannot be found."""
+    program = f"""
+import asyncio, sys
+sys.modules["cryptography"] = None
+from sibyl_runtime.server.protection.tokens import tokens
+from sibyl_runtime.workspace import Authentication
+header = (b"authorization", b"Bearer {signed()}")
+caller = asyncio.run(tokens(Authentication(type="jwt", secret="{SECRET}")).identify({{"headers": [header]}}))
+try:
+    tokens(Authentication(type="jwt", algorithm="RS256", jwks_url="https://issuer"))
+except Exception as error:
+    print(caller.id[:4], type(error).__name__)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False)
+    assert done.stdout == "sub: StartupError\n", done.stderr

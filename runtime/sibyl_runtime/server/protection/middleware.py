@@ -83,16 +83,20 @@ class AccessControl:
             requester = self._rates.requester(scope, caller)
             counted = await self._rates.take(requester)
         except SibylError as error:
-            headers = {}
-            if isinstance(error, Unauthorized) and self._authenticator is not None:
-                headers["WWW-Authenticate"] = self._authenticator.challenge
-            await error_response(scope, error, headers)(scope, receive, send)
+            await error_response(scope, error, self._headers(error))(scope, receive, send)
             return
         if caller is not None:
             facts_of(scope).caller = caller.name or caller.id
         # For the task of this request and those that it starts; the server starts each request in a context anew.
         REQUESTER.set(requester)
         await self._app(scope, receive, _with_rate(counted, send) if counted is not None else send)
+
+    def _headers(self, error: SibylError) -> dict[str, str]:
+        if isinstance(error, Unauthorized) and self._authenticator is not None:
+            return {"WWW-Authenticate": self._authenticator.challenge}
+        if isinstance(error, RateLimited):
+            return {"X-RateLimit-Limit": str(error.details["burst"]), "X-RateLimit-Remaining": "0"}
+        return {}
 
     async def _identify(self, scope: Scope) -> Caller | None:
         if self._authenticator is None:

@@ -1,7 +1,7 @@
 """Signed tokens (JWT): verified with one algorithm, the one that the workspace names, whatever a token says of itself.
 
-HS256 and its kin need PyJWT alone. All others need the package cryptography, which is an extra: it is larger than all
-that is left of the image.
+HS256 and its kin need PyJWT alone. All others need the package cryptography, which is an extra: 16 MB that most images
+have no use for.
 """
 
 from __future__ import annotations
