@@ -18,7 +18,7 @@ QUESTIONS = (
 BY_WORDS = """
 pipelines:
   search:
-    steps: [{use: rag.retrieval, config: {top_k: 5, subtechnique: keyword, filters: {team: nobody}}}]
+    steps: [{use: rag.retrieval, config: {top_k: 5, subtechnique: keyword, filters: {team: {exists: true}}}}]
     parameters: {query: {type: string}}
 """
 

@@ -63,7 +63,7 @@ def test_a_service_under_load_is_watched_with_its_checks(
         assert profile["kind"] == "bytes"
         assert 0 < profile["amount"] < 200_000_000
     else:
-        assert "sibyl_runtime/server/authentication.py" in files
+        assert "sibyl_runtime/server/protection/middleware.py" in files
         assert found["elapsed_seconds"] >= 1
     assert found["flame_graph"] == "out.html"
     assert (folder / "out.html").stat().st_size > 10_000

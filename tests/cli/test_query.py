@@ -30,12 +30,19 @@ def test_the_answer_comes_with_its_sources_and_where_the_time_went(
 
 def test_as_json_it_is_the_reply_of_the_server(command: Command, over_database: Path, documents: Path) -> None:
     assert command("ingest", "-f", over_database, documents).code == 0
-    reply = command("query", "-f", over_database, QUESTION, "--filter", "team=a", "--json").json
-    assert reply["output"]["sources"] == []
+    reply = command("query", "-f", over_database, QUESTION, "--top-k", "2", "--json").json
+    assert len(reply["output"]["sources"]) == 2
     assert reply["metadata"]["tool"] == "search_documents"
 
 
-def test_what_is_refused_is_one_line(command: Command, over_database: Path) -> None:
+def test_what_is_refused_is_one_line(command: Command, over_database: Path, documents: Path) -> None:
+    assert command("ingest", "-f", over_database, documents).code == 0
+    filtered = command("query", "-f", over_database, QUESTION, "--filter", "team=a")
+    assert (filtered.code, filtered.stderr.splitlines()[-1]) == (
+        1,
+        "sibyl: `filters.team`: no document of this collection has the field 'team' in its metadata; fields found: "
+        "none",
+    )
     ended = command("query", "-f", over_database, "x", "--top-k", "1000")
     assert (ended.code, ended.stderr.splitlines()[-1]) == (1, "sibyl: top_k: must be at most 100, found 1000")
     unknown = command("query", "-f", over_database, "x", "--tool", "nope")
