@@ -39,6 +39,7 @@ generate: $(INSTALLED) ## Write the generated files anew: CRD, chart, install ma
 	@$(BIN)/python -m sibyl_operator.install
 	@$(BIN)/python -m e2e.chart
 	@$(BIN)/python docs/workspace_reference.py
+	@$(BIN)/python -m tests.guide.table
 
 bench: $(INSTALLED) ## Print the figures: ingest, query latency over HTTP, memory, start
 	@$(BIN)/python -m bench
