@@ -39,6 +39,7 @@ generate: $(INSTALLED) ## Write the generated files anew: CRD, chart, install ma
 	@$(BIN)/python -m sibyl_operator.install
 	@$(BIN)/python -m e2e.chart
 	@$(BIN)/python docs/workspace_reference.py
+	@$(BIN)/python -m tests.guide.table
 
 conformance: $(INSTALLED) ## The conformance suite of the Model Context Protocol against the endpoint /mcp (needs npm; part of make test)
 	@$(BIN)/python -m pytest tests/conformance

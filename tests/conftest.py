@@ -18,7 +18,7 @@ TIERS = {
     "unit and property": ("workspace", "operator", "house", "fakes", "evaluation", "chart", "images"),
     "runtime (real PostgreSQL, Redis, HTTP, model)": (
         "providers", "extraction", "store", "cache", "pipeline", "techniques", "server", "kpi", "cli", "docs",
-        "conformance",
+        "conformance", "guide",
     ),
     "control plane (real Kubernetes API server)": ("controlplane",),
     "torch (sentence-transformers)": ("torch",),

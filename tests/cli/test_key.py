@@ -39,6 +39,15 @@ def test_the_digest_of_a_key_that_exists_is_that_of_its_text(tmp_path: Path, end
     assert done.stdout == "sha256:ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad ops\n"
 
 
+def test_a_second_line_is_not_left_out_in_silence(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "key", "hash"], cwd=tmp_path, env=environment({}), input="abc\ndef\n",
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "holds more than one line; a key is one line" in done.stderr
+
+
 def test_wrong_use_is_told(command: Command) -> None:
     nothing = command("key", "hash")
     assert (nothing.code, "there is no key on standard input" in nothing.stderr) == (2, True)

@@ -42,7 +42,8 @@ async def test_the_page_loads_nothing_from_other_hosts() -> None:
     assert [line for line in links if "www.w3.org/2000/svg" not in line] == []
 
 
-async def test_the_page_can_be_switched_off() -> None:
-    async with served(scripted(document(page=False))) as server:
+@pytest.mark.parametrize("switch", ["page", "enabled"])
+async def test_the_page_can_be_switched_off(switch: str) -> None:
+    async with served(scripted(document(**{switch: False}))) as server:
         statuses = [(await server.api.get(path)).status_code for path in PATHS]
     assert statuses == [404, 404, 404]

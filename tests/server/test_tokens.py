@@ -7,8 +7,6 @@ import base64
 import hashlib
 import hmac
 import json
-import subprocess
-import sys
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -22,8 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from sibyl_runtime.errors import Overloaded, StartupError, Unauthorized
-from sibyl_runtime.server.protection import tokens as module
+from sibyl_runtime.errors import Overloaded, Unauthorized
 from sibyl_runtime.server.protection.published_keys import (
     FETCH_SECONDS,
     FRESH_SECONDS,
@@ -273,32 +270,3 @@ async def test_an_answer_that_is_no_key_set_is_503(body: bytes) -> None:
             response = await server.call({"query": "x"}, Authorization=f"Bearer {token}")
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "10"
-
-
-def test_an_algorithm_that_needs_what_is_not_installed_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "has_crypto", False)
-    with pytest.raises(StartupError) as refused:
-        tokens(Authentication(type="jwt", algorithm="ES256", jwks_url="https://issuer/jwks"))
-    assert refused.value.message == (
-        "mcp.authentication.algorithm: ES256 needs the package cryptography, which is not installed: add the extra "
-        "`jwt` (pip install 'sibyl-operator[jwt]'), or use one of HS256, HS384, HS512"
-    )
-    tokens(Authentication(type="jwt", secret=SECRET))
-
-
-def test_an_installation_without_cryptography_verifies_shared_secrets() -> None:
-    """As the runtime image is: the module is imported without it, in a process where it cannot be found."""
-    program = f"""
-import asyncio, sys
-sys.modules["cryptography"] = None
-from sibyl_runtime.server.protection.tokens import tokens
-from sibyl_runtime.workspace import Authentication
-header = (b"authorization", b"Bearer {signed()}")
-caller = asyncio.run(tokens(Authentication(type="jwt", secret="{SECRET}")).identify({{"headers": [header]}}))
-try:
-    tokens(Authentication(type="jwt", algorithm="RS256", jwks_url="https://issuer"))
-except Exception as error:
-    print(caller.id[:4], type(error).__name__)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=90, check=False)
-    assert done.stdout == "sub: StartupError\n", done.stderr

@@ -251,8 +251,9 @@ async def test_a_server_that_restarted_between_two_requests_costs_no_request(own
         await database.close()
 
 
-async def test_pre_ping_finds_dead_connections_before_the_work_does(own_server: EmbeddedPostgres) -> None:
-    settings = provider(own_server.dsn, pool_size=2, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
+@pytest.mark.parametrize("size", [2, 20])
+async def test_pre_ping_finds_dead_connections_before_the_work_does(own_server: EmbeddedPostgres, size: int) -> None:
+    settings = provider(own_server.dsn, pool_size=size, max_overflow=0, pool_timeout=10, pool_pre_ping=True)
     database = await open_database(own_server.dsn, settings)
     try:
         await asyncio.to_thread(own_server.stop)

@@ -28,6 +28,8 @@ def hash_key(name: str | None, *, as_json: bool) -> None:
     key = sys.stdin.readline().rstrip("\r\n")
     if not key.strip():
         raise typer.BadParameter("there is no key on standard input", param_hint="STDIN")
+    if not sys.stdin.isatty() and sys.stdin.read().strip():
+        raise typer.BadParameter("holds more than one line; a key is one line", param_hint="STDIN")
     _print({"digest": digest(key)}, name, as_json=as_json)
 
 

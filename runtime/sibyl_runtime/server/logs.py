@@ -54,7 +54,7 @@ def configure_logging(level: str, form: Format, stream: IO[str] | None = None) -
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     # Libraries that tell every step at INFO: their warnings are enough.
-    for chatty in ("httpx", "httpcore", "mcp", "openai", "uvicorn.error"):
+    for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "mcp", "openai", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))
 
 

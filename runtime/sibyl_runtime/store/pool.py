@@ -48,7 +48,7 @@ class Database:
             timeout=provider.pool_timeout,
             max_lifetime=provider.pool_recycle,
             reconnect_timeout=_RECONNECT_TIMEOUT,
-            check=AsyncConnectionPool.check_connection if provider.pool_pre_ping else None,
+            check=self._check if provider.pool_pre_ping else None,
             configure=self._configure,
             name="sibyl",
         )
@@ -178,6 +178,14 @@ class Database:
     async def _configure(self, connection: Connection) -> None:
         await configure(connection, self._provider)
         self._errors_before_success = self._pool.get_stats().get("connections_errors", 0)
+
+    async def _check(self, connection: Connection) -> None:
+        """A connection that is dead has the others looked at too: the pool pauses longer after each one it meets."""
+        try:
+            await AsyncConnectionPool.check_connection(connection)
+        except Exception:
+            self._start_recheck()
+            raise
 
     def _start_recheck(self) -> None:
         """Throw dead idle connections out now: each would fail one request."""

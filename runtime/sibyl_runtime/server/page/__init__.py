@@ -51,8 +51,8 @@ class _File:
 
 
 def page_routes(workspace: Workspace) -> list[BaseRoute]:
-    """The routes of the page's files, none when `mcp.page` is false."""
-    if not workspace.mcp.page:
+    """The routes of the page's files, none when `mcp.page` is false, or when no tool is offered."""
+    if not (workspace.mcp.page and workspace.mcp.enabled):
         return []
     served = _files(workspace)
 

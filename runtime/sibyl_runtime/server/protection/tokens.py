@@ -1,8 +1,4 @@
-"""Signed tokens (JWT): verified with one algorithm, the one that the workspace names, whatever a token says of itself.
-
-HS256 and its kin need PyJWT alone. All others need the package cryptography, which is an extra: 16 MB that most images
-have no use for.
-"""
+"""Signed tokens (JWT): verified with one algorithm, the one that the workspace names, whatever a token says of itself."""
 
 from __future__ import annotations
 
@@ -10,10 +6,9 @@ import hashlib
 from typing import Any, Protocol
 
 import jwt
-from jwt.algorithms import has_crypto
 from starlette.types import Scope
 
-from sibyl_runtime.errors import StartupError, Unauthorized
+from sibyl_runtime.errors import Unauthorized
 from sibyl_runtime.server.protection.callers import Caller
 from sibyl_runtime.server.protection.published_keys import PublishedKeys
 from sibyl_runtime.server.request import header
@@ -98,15 +93,9 @@ class Tokens:
 
 
 def tokens(settings: Authentication) -> Tokens:
-    """The verifier of a workspace. Raises StartupError when its algorithm needs what is not installed."""
+    """The verifier of a workspace."""
     if settings.algorithm in SHARED_SECRET_ALGORITHMS:
         return Tokens(settings, SharedSecret(settings.secret or ""))
-    if not has_crypto:
-        raise StartupError(
-            f"mcp.authentication.algorithm: {settings.algorithm} needs the package cryptography, which is not "
-            f"installed: add the extra `jwt` (pip install 'sibyl-operator[jwt]'), or use one of "
-            f"{', '.join(SHARED_SECRET_ALGORITHMS)}"
-        )
     return Tokens(settings, PublishedKeys(settings.jwks_url or "", settings.algorithm))
 
 

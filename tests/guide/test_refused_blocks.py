@@ -1,0 +1,93 @@
+"""What of the guide this version cannot do: such a block does not start, and the message names the key or value."""
+
+from __future__ import annotations
+
+import pytest
+
+from sibyl_runtime.workspace import WorkspaceInvalid
+from tests.guide.running import Place, block, with_guide
+from tests.guide.table import Row, told_by
+
+pytestmark = with_guide
+CACHING = "shops.infrastructure.config.caching"
+HERE = "(available here: backend, cache_generations, enabled, memory, redis, ttl)"
+
+
+def missing(key: str) -> str:
+    return f"{CACHING}.{key}: `{CACHING}.{key}` is not available in this version; remove it {HERE}"
+
+
+REFUSED = (
+    Row(
+        109,
+        2,
+        sets="`model` all-MiniLM-L6-v2, `device` cuda",
+        effect="The model itself is the default of every other test here. `tests/torch` covers `backend: torch` on "
+        "the processor, and that a device which is not there is refused; no test here has a GPU.",
+        refused=(
+            'providers.embedding.default.device: "cuda" is not available in this version with backend onnx; '
+            "available: cpu, or set backend: torch",
+        ),
+    ),
+    Row(
+        137,
+        0,
+        sets="`enabled`, `cache_embeddings`, `ttl`",
+        effect="",
+        refused=(missing("cache_embeddings"),),
+    ),
+    Row(
+        190,
+        0,
+        sets="`kind` faiss, `index_type`, `nprobe`",
+        effect="",
+        refused=(
+            'providers.vector_store.main.kind: "faiss" is not available in this version; available: pgvector',
+            "providers.vector_store.main.nprobe: `providers.vector_store.main.nprobe` is not available in this "
+            "version; remove it (available here: collection_name, create_index, dimension, distance_metric, dsn, "
+            "hnsw_ef_construction, hnsw_ef_search, hnsw_m, index_type, kind, lists, max_overflow, pool_pre_ping, "
+            "pool_recycle, pool_size, pool_timeout, probes, read_strategy, replicas, text_search, timeout)",
+        ),
+    ),
+    Row(
+        391,
+        0,
+        sets="`enabled`, `backend` redis; `semantic` with `similarity_threshold`, `embedding_model`, `max_entries`, "
+        "`ttl`; `cache_embeddings`, `cache_retrievals`, `cache_generations`",
+        effect="",
+        refused=(
+            f"{CACHING}.redis.url: is required, as Redis is to be used: redis://host:6379/0",
+            missing("cache_embeddings"),
+            missing("cache_retrievals"),
+            missing("semantic"),
+        ),
+    ),
+    Row(
+        420,
+        0,
+        sets="`disk` with `path`, `max_size_gb`, `ttl`, `enabled`",
+        effect="The two other levels of the block work without it, see the next row.",
+        refused=(missing("disk"),),
+    ),
+    Row(
+        448,
+        0,
+        sets="the technique infrastructure.cache_warming with `queries`",
+        effect="",
+        refused=(
+            "pipelines.warm_cache.steps[0].use: `infrastructure.cache_warming` is not available in this version; "
+            "available: ai_generation.generation, data.load_documents, data.store_vectors, "
+            "infrastructure.query_classifier, rag.augmentation, rag.chunking, rag.embedding, rag.query_processing, "
+            "rag.reranking, rag.retrieval",
+        ),
+    ),
+)
+
+
+@told_by(*REFUSED)
+@pytest.mark.parametrize("row", REFUSED, ids=lambda row: f"line {row.place}")
+async def test_is_refused_by_name(place: Place, row: Row) -> None:
+    with pytest.raises(WorkspaceInvalid) as caught:
+        async with place.opened(place.document(block(row.line, row.part)), REDIS_URL="redis://localhost"):
+            pass
+    assert tuple(f"{problem.path}: {problem.message}" for problem in caught.value.problems) == row.refused
