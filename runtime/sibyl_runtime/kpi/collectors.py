@@ -1,4 +1,4 @@
-"""Figures that other parts keep themselves, read when Prometheus asks: pool, embedding queue, tasks, levels of the cache."""
+"""Figures that other parts keep themselves, read when Prometheus asks: pool, embedding queue, tasks, cache."""
 
 from __future__ import annotations
 
