@@ -19,10 +19,12 @@ import aiohttp
 
 from tests.load.record import Record
 
-PLAIN, STREAM, CHAT = "/mcp/tools/search_documents", "/mcp/tools/search_documents/stream", "/v1/chat/completions"
+TOOL = "search_documents"
+PLAIN, STREAM, CHAT, MCP = f"/mcp/tools/{TOOL}", f"/mcp/tools/{TOOL}/stream", "/v1/chat/completions", "/mcp"
 TELL = "/mcp/tools/tell/stream"
 REFUSED = (429, 503)
-OVERLOADED, CUT = b'"code":"overloaded"', b'"code":"deadline_exceeded"'
+ERA, ERROR = "2025-11-25", "sibyl.dev/error"
+OVERLOADED, CUT = "overloaded", "deadline_exceeded"
 PATIENCE = 20.0
 """Longer than any request may take; who waits longer has met a server that hangs."""
 HASTE = 0.05
@@ -34,10 +36,11 @@ SLOW_READ, SLOW_PAUSE, SLOW_SECONDS = 2048, 0.05, 8.0
 class Population:
     """How many clients of each kind ask at once."""
 
-    plain: int = 100
+    plain: int = 80
     impatient: int = 20
     streaming: int = 20
     chatting: int = 20
+    protocol: int = 20
     limited: int = 10
     leaving: int = 14
     leaving_streams: int = 10
@@ -76,6 +79,7 @@ class Clients:
             "impatient": self._impatient,
             "streaming": lambda: self._ask(STREAM, self._question(), ending=b"event: end"),
             "chatting": self._chat,
+            "protocol": self._call,
             "limited": lambda: self._ask(PLAIN, self._question(), key=self._keys.limited),
             "leaving": self._leave,
             "leaving_streams": self._leave_stream,
@@ -122,18 +126,45 @@ class Clients:
         return min(HASTE, await self._ask(PLAIN, self._question()))
 
     async def _chat(self) -> float:
-        body = {"model": "search_documents", "messages": [{"role": "user", "content": self._question()["query"]}]}
+        body = {"model": TOOL, "messages": [{"role": "user", "content": self._question()["query"]}]}
         if self._random.random() < 0.5:
             return await self._ask(CHAT, body)
         return await self._ask(CHAT, {**body, "stream": True}, ending=b"data: [DONE]")
 
+    async def _call(self) -> float:
+        """The tool over MCP, where a refusal is a result of its own with status 200."""
+        started = time.monotonic()
+        headers = {**self._headers(), "Accept": "application/json, text/event-stream", "MCP-Protocol-Version": ERA}
+        body = {
+            "jsonrpc": "2.0",
+            "id": 1,
+            "method": "tools/call",
+            "params": {"name": TOOL, "arguments": self._question()},
+        }
+        async with self._session.post(MCP, json=body, headers=headers) as response:
+            text = await response.read()
+            if (wait := self._judged(response.status, response.headers, MCP)) is not None:
+                return wait
+        result = json.loads(text).get("result", {})
+        if result.get("isError") is False:
+            self._record.answered[MCP] += 1
+            self._record.seconds.append(time.monotonic() - started)
+            return 0.0
+        error = result.get("_meta", {}).get(ERROR, {})
+        if error.get("code") == OVERLOADED and error.get("retry_after"):
+            self._record.refused[MCP] += 1
+            return float(error["retry_after"])
+        self._record.faults[f"{MCP}: {text[-200:].decode(errors='replace')}"] += 1
+        return HASTE
+
     async def _leave(self) -> float:
         """Closes its connection somewhere on the way, or has its answer before."""
+        calls = self._random.random() < 0.5
         try:
             async with asyncio.timeout(self._random.uniform(0, LONGEST_STAY)):
-                return await self._ask(PLAIN, self._question())
+                return await (self._call() if calls else self._ask(PLAIN, self._question()))
         except TimeoutError:
-            self._record.left["calls"] += 1
+            self._record.left["MCP calls" if calls else "calls"] += 1
             return HASTE
 
     async def _leave_stream(self) -> float:
@@ -183,7 +214,7 @@ class Clients:
         return 0.0
 
     def _ended_slowly(self, last: bytes) -> None:
-        if CUT in last or not last.endswith(b"0\r\n\r\n"):
+        if _code(CUT) in last or not last.endswith(b"0\r\n\r\n"):
             self._record.cut += 1
         else:
             self._unfinished(TELL, last)
@@ -202,8 +233,8 @@ class Clients:
 
     def _unfinished(self, path: str, text: bytes) -> None:
         """A stream that has begun can still be refused, when all database connections are in use: by its last event."""
-        if OVERLOADED in text[-1000:]:
-            self._record.answered["streams refused by their last event"] += 1
+        if _code(OVERLOADED) in text[-1000:]:
+            self._record.refused[path] += 1
         else:
             self._record.faults[f"{path}: ended by {text[-200:].decode(errors='replace')}"] += 1
 
@@ -220,6 +251,11 @@ class Clients:
             f"X-API-Key: {self._keys.free}", "", "",
         ]  # fmt: skip
         return "\r\n".join(lines).encode() + body
+
+
+def _code(code: str) -> bytes:
+    """As it stands in the JSON of an error."""
+    return b'"code":"%s"' % code.encode()
 
 
 async def _head(reader: asyncio.StreamReader) -> tuple[int, Mapping[str, str]]:

@@ -22,6 +22,8 @@ class Record:
 
     statuses: Counter[int] = field(default_factory=Counter)
     answered: Counter[str] = field(default_factory=Counter)
+    refused: Counter[str] = field(default_factory=Counter)
+    """What has the status 200 and says inside that there is no place: results of MCP, last events of streams."""
     left: Counter[str] = field(default_factory=Counter)
     cut: int = 0
     """Streams of slow readers that the deadline ended."""
@@ -38,6 +40,7 @@ class Record:
         return [
             f"requests   {sum(self.statuses.values()):,} answered: {_listed(self.statuses)}",
             f"answers    {_listed(self.answered)}; p50 {self.quantile(0.5):.3f} s, p95 {self.quantile(0.95):.3f} s",
+            f"refused    with status 200: {_listed(self.refused) or 'none'}",
             f"left       {_listed(self.left)}; {self.cut} slow streams cut by the deadline",
             f"faults     {_listed(self.faults) or 'none'}",
         ]
