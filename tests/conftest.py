@@ -22,7 +22,9 @@ TIERS = {
     ),
     "control plane (real Kubernetes API server)": ("controlplane",),
     "torch (sentence-transformers)": ("torch",),
+    "load (200 clients for a minute)": ("load",),
 }  # fmt: skip
+ONLY_WHEN_NAMED = ("torch", "load")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -30,9 +32,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """tests/torch runs only when it is named: it needs a venv of its own."""
-    named = any("torch" in argument for argument in config.args)
-    return True if collection_path.name == "torch" and not named else None
+    """What runs only when it is named: tests/torch needs a venv of its own, tests/load the machine for itself."""
+    tier = collection_path.name
+    named = any(f"tests/{tier}" in argument for argument in config.args)
+    return True if tier in ONLY_WHEN_NAMED and not named else None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -18,6 +18,9 @@ from sibyl_runtime.store.embedded import EmbeddedPostgres
 from sibyl_runtime.store.pool import Database, open_database
 from tests.store.samples import eventually, provider
 
+MOST_WAITING = 16
+"""For a pool of one connection."""
+
 
 @pytest.fixture
 async def database(database_dsn: str) -> AsyncIterator[Database]:
@@ -96,10 +99,10 @@ async def test_a_long_queue_is_refused_at_once(database_dsn: str) -> None:
             return database._in_use == 1
 
         await eventually(held)
-        queue = [asyncio.create_task(database.run(_one, stage="test")) for _ in range(4)]
+        queue = [asyncio.create_task(database.run(_one, stage="test")) for _ in range(MOST_WAITING)]
 
         async def queued() -> bool:
-            return database.stats()["requests_waiting"] == 4
+            return database.stats()["requests_waiting"] == MOST_WAITING
 
         await eventually(queued)
         started = time.monotonic()

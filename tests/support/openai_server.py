@@ -37,6 +37,8 @@ class Reply:
     events: Iterable[bytes] | None = None
     """What a streamed answer sends, one by one; then it ends, hangs (`hangs`) or breaks off (`breaks`)."""
     breaks: bool = False
+    pause: float = 0.0
+    """Seconds after each event: what a model takes to write the next."""
 
 
 @dataclass(frozen=True)
@@ -96,9 +98,9 @@ def streamed(
     return Reply(events=_events(texts, usage, None if hangs or breaks else finish_reason), hangs=hangs, breaks=breaks)
 
 
-def endless(text: str) -> Reply:
+def endless(text: str, *, pause: float = 0.0) -> Reply:
     """A streamed completion that never ends."""
-    return Reply(events=(_chunk({"content": text}) for _ in itertools.count()))
+    return Reply(events=(_chunk({"content": text}) for _ in itertools.count()), pause=pause)
 
 
 def _events(texts: Sequence[str], usage: bool, finish_reason: str | None) -> list[bytes]:
@@ -212,7 +214,7 @@ class OpenAIServer:
             for event in reply.events or ():
                 yield event
                 self.written += 1
-                await asyncio.sleep(0)  # to send to a client that has gone does not wait, and would never end
+                await asyncio.sleep(reply.pause)  # to send to a client that has gone does not wait, and would never end
             if reply.breaks:
                 raise ConnectionAbortedError("scripted")
             if reply.hangs:

@@ -1,6 +1,12 @@
 """What is measured: the documented metric names, counted truthfully and cheaply."""
 
-from sibyl_runtime.kpi.collectors import CacheLevelCollector, EmbeddingCollector, KeepsStats, PoolCollector
+from sibyl_runtime.kpi.collectors import (
+    CacheLevelCollector,
+    EmbeddingCollector,
+    KeepsStats,
+    PoolCollector,
+    TaskCollector,
+)
 from sibyl_runtime.kpi.engine import MeteredEngine
 from sibyl_runtime.kpi.indicators import Indicators, Reading, sampling
 from sibyl_runtime.kpi.instruments import MeteredLanguageModel, MeteredVectorStore
@@ -22,5 +28,6 @@ __all__ = [
     "PoolCollector",
     "Reading",
     "RuntimeMetrics",
+    "TaskCollector",
     "sampling",
 ]

@@ -1,7 +1,8 @@
-"""Figures that other parts keep themselves, read when Prometheus asks: pool, embedding queue, levels of the cache."""
+"""Figures that other parts keep themselves, read when Prometheus asks: pool, embedding queue, tasks, cache."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping
 from typing import Protocol, runtime_checkable
 
@@ -98,3 +99,15 @@ class CacheLevelCollector(Collector):
                 entries.add_metric([level], stats.entries)
         yield lookups
         yield entries
+
+
+class TaskCollector(Collector):
+    """The tasks of the event loop. When nothing is asked of the server, their number is always the same."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Nothing where no loop runs, as in a thread of its own."""
+        try:
+            tasks = asyncio.all_tasks()
+        except RuntimeError:
+            return
+        yield GaugeMetricFamily("sibyl_event_loop_tasks", "Tasks that have not ended.", value=len(tasks))

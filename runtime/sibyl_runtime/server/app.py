@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, ExceptionHandler
 
 from sibyl_runtime import __version__
 from sibyl_runtime.errors import SibylError
-from sibyl_runtime.kpi import RuntimeMetrics, sampling
+from sibyl_runtime.kpi import RuntimeMetrics, TaskCollector, sampling
 from sibyl_runtime.server import catalogue, document_schema, stream_schema
 from sibyl_runtime.server.calls import ToolCalls, offered_tools
 from sibyl_runtime.server.configuration import Configuration, IndexReader
@@ -112,6 +112,7 @@ def _watch(registry: CollectorRegistry, shared: list[BaseRoute]) -> Starlette:
     """Without a key: nothing in it is secret, and its port is not given to clients."""
     # The library's own switch is global: a second series with the birth of each counter tells nobody anything here.
     disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no annotation here
+    registry.register(TaskCollector())
 
     async def metrics(_: Request) -> Response:
         return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})

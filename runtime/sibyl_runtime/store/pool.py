@@ -25,8 +25,10 @@ Work = Callable[[Connection], Awaitable[T]]
 _OPEN_TIMEOUT = 15.0
 # The pool's own default, 300 s of doubling pauses, leaves a runtime down for a minute after its database is back.
 _RECONNECT_TIMEOUT = 2.0
-_LONGEST_QUEUE = 4
-"""Callers that may wait for each connection of a full pool."""
+_LONGEST_QUEUE = 16
+"""Callers that may wait for each connection of a full pool. The default pool so takes all that the default of
+`mcp.max_concurrent_requests` lets in: who is refused only here has paid for the embedding already, and the more are
+refused so late, the fewer are answered."""
 # How long a cancelled query may take to end in good order before its connection is thrown away.
 _CANCEL_GRACE = 0.5
 _CLOSE_TIMEOUT = 5.0

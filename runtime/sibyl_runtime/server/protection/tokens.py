@@ -1,4 +1,4 @@
-"""Signed tokens (JWT): verified with one algorithm, the one that the workspace names, whatever a token says of itself."""
+"""Signed tokens (JWT): verified with the one algorithm that the workspace names, whatever a token says of itself."""
 
 from __future__ import annotations
 
