@@ -99,7 +99,7 @@ def test_a_question_is_answered_from_the_right_document(server: Serving) -> None
 
 def test_an_argument_changes_the_answer(server: Serving) -> None:
     assert len(ask(server, top_k=1).json()["output"]["sources"]) == 1
-    assert ask(server, filters={"team": "none"}).json()["output"]["sources"] == []
+    assert ask(server, filters={"team": {"exists": True}}).json()["output"]["sources"] == []
 
 
 ARGUMENTS: list[tuple[dict[str, Any], str]] = [
@@ -109,6 +109,10 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"query": "x", "top_k": 101}, "top_k: must be at most 100, found 101"),
     ({"query": "x", "top_k": "5"}, 'top_k: must be a whole number, found "5"'),
     ({"query": "x", "topk": 5}, "topk: unknown parameter. Did you mean top_k?"),
+    (
+        {"query": "x", "filters": {"team": "none"}},
+        "`filters.team`: no document of this collection has the field 'team' in its metadata; fields found: none",
+    ),
 ]
 
 

@@ -85,7 +85,7 @@ async def test_the_context_stays_within_its_budget_of_tokens(context: StepContex
 async def test_no_chunks_are_no_context(context: StepContext) -> None:
     context.results = {"retrieval": {"chunks": []}}
     assert await run(context) == {
-        "chunks": [], "count": 0, "avg_score": None, "top_score": None, "dropped": 0, "context": "",
+        "chunks": [], "count": 0, "avg_score": 0.0, "top_score": 0.0, "dropped": 0, "context": "",
         "context_tokens": 0,
     }  # fmt: skip
 
