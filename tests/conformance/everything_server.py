@@ -104,7 +104,7 @@ async def _call_tool(_: Any, params: types.CallToolRequestParams) -> types.CallT
 def application(metrics: RuntimeMetrics) -> Telemetry:
     """The endpoint at /mcp, below the layer that every application of the runtime has."""
     server: Server[Any] = Server("conformance", version="1.0.0", on_list_tools=_list_tools, on_call_tool=_call_tool)
-    endpoint = McpEndpoint(server, Mcp())
+    endpoint = McpEndpoint(lambda: server, Mcp())
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -27,7 +27,6 @@ from sibyl_runtime.server.documents import PATHS, add_document_routes
 from sibyl_runtime.server.health import Health, Lifecycle
 from sibyl_runtime.server.kpis import Kpis
 from sibyl_runtime.server.mcp_http import McpEndpoint
-from sibyl_runtime.server.mcp_server import create_mcp_server
 from sibyl_runtime.server.openai_dialect import OpenAIDialect
 from sibyl_runtime.server.openai_routes import add_openai_routes
 from sibyl_runtime.server.page import page_routes
@@ -37,6 +36,10 @@ from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.telemetry import Telemetry
 from sibyl_runtime.server.tool_stream import add_stream_route
 from sibyl_runtime.server.tools import add_tool_routes
+from sibyl_runtime.workspace import Workspace
+
+if TYPE_CHECKING:
+    from mcp.server import Server
 
 _HANDLERS: Mapping[Any, ExceptionHandler] = {
     SibylError: on_sibyl_error,
@@ -73,7 +76,7 @@ def create_applications(
 def _api(protection: Protection, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute]) -> FastAPI:
     runtime = protection.runtime
     calls = ToolCalls(runtime, metrics)
-    mcp = McpEndpoint(create_mcp_server(runtime.workspace, calls), runtime.workspace.mcp)
+    mcp = McpEndpoint(lambda: _mcp_server(runtime.workspace, calls), runtime.workspace.mcp)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -106,6 +109,12 @@ def _api(protection: Protection, metrics: RuntimeMetrics, health: Health, shared
     _describe(app, runtime)
     protection.surround(app)
     return app
+
+
+def _mcp_server(workspace: Workspace, calls: ToolCalls) -> Server[Any]:
+    from sibyl_runtime.server.mcp_server import create_mcp_server
+
+    return create_mcp_server(workspace, calls)
 
 
 def _watch(registry: CollectorRegistry, shared: list[BaseRoute]) -> Starlette:

@@ -7,12 +7,10 @@ nothing that a server would push, so GET and DELETE, which belong to streams and
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mcp.server import Server
-from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from starlette.requests import ClientDisconnect
 from starlette.routing import Route
 from starlette.types import Message, Receive, Scope, Send
@@ -26,17 +24,26 @@ from sibyl_runtime.server.request import header
 from sibyl_runtime.server.responses import error_response
 from sibyl_runtime.workspace import Mcp
 
+if TYPE_CHECKING:
+    from mcp.server import Server
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
 PATH = "/mcp"
 
 
 class McpEndpoint:
-    """An ASGI endpoint over one MCP server. `running()` must surround its requests."""
+    """An ASGI endpoint over the MCP server that `make_server` makes. `running()` must surround its requests.
 
-    def __init__(self, server: Server[Any], settings: Mcp) -> None:
+    The library is loaded by the first request: it takes half a second of a processor and 30 MB, which a new pod under
+    load, and one that is never asked so, need not spend.
+    """
+
+    def __init__(self, make_server: Callable[[], Server[Any]], settings: Mcp) -> None:
+        self._make_server = make_server
         self._settings = settings
-        self._sessions = StreamableHTTPSessionManager(
-            server, stateless=True, json_response=True, max_request_body_size=settings.max_request_size
-        )
+        self._opening: asyncio.Task[StreamableHTTPSessionManager] | None = None
+        self._closing = asyncio.Event()
+        self._life: asyncio.Task[None] | None = None
 
     def route(self) -> Route:
         """The route of the endpoint."""
@@ -45,8 +52,31 @@ class McpEndpoint:
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         """The life of the endpoint; only once."""
-        async with self._sessions.run():
+        try:
             yield
+        finally:
+            self._closing.set()
+            if self._life is not None:
+                await self._life
+
+    async def _sessions(self) -> StreamableHTTPSessionManager:
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open())
+        # A client that leaves ends its own wait, not the opening that others wait for.
+        return await asyncio.shield(self._opening)
+
+    async def _open(self) -> StreamableHTTPSessionManager:
+        sessions = await asyncio.to_thread(_session_manager, self._make_server, self._settings)
+        begun = asyncio.Event()
+
+        async def live() -> None:
+            async with sessions.run():
+                begun.set()
+                await self._closing.wait()
+
+        self._life = asyncio.create_task(live())
+        await begun.wait()
+        return sessions
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request. The answer is sent when it is whole: until then the connection is watched."""
@@ -59,7 +89,8 @@ class McpEndpoint:
             check_origin(self._settings.transport_security, host=_text(scope, b"host"), origin=_text(scope, b"origin"))
             body = await self._body(scope, receive)
             async with CancelledWithClient(receive):
-                await self._sessions.handle_request(_trimmed(scope), _replayed(body), collect)
+                sessions = await self._sessions()
+                await sessions.handle_request(_trimmed(scope), _replayed(body), collect)
         except RequestTooLarge as error:
             await send_and_linger(error_response(scope, error), scope, receive, send)
             return
@@ -78,6 +109,14 @@ class McpEndpoint:
                 return await read_body(scope, receive, limit=self._settings.max_request_size)
         except TimeoutError:
             raise deadline.exceeded("receive") from None
+
+
+def _session_manager(make_server: Callable[[], Server[Any]], settings: Mcp) -> StreamableHTTPSessionManager:
+    from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
+
+    return StreamableHTTPSessionManager(
+        make_server(), stateless=True, json_response=True, max_request_body_size=settings.max_request_size
+    )
 
 
 def _replayed(body: bytes) -> Receive:
