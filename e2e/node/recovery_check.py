@@ -18,9 +18,11 @@ from pathlib import Path
 from e2e.cluster.errors import ClusterError
 from e2e.cluster.waiting import wait_until
 from e2e.node import machine
+from e2e.node.cleaning import clean
 from e2e.node.layout import BRIDGE, NodeLayout
 from e2e.node.mounts import mounted_below
-from e2e.node.node import Node, running_node
+from e2e.node.node import Node, running_node, take_lock
+from e2e.node.requirements import use_system_programs
 from e2e.node.self_check import start_pods
 from e2e.node.state import observed
 
@@ -40,9 +42,13 @@ with running_node() as node:
 def check_recovery(out: Callable[[str], None] = print) -> int:
     """0 where a node that was killed leaves nothing that the next one does not put back; 1 otherwise, with what stays.
 
-    The caller holds no lock. Where an earlier node was killed, run the cleaning first.
+    The caller holds no lock. What an earlier node left behind is removed first: it is no part of the machine.
     """
     layout = NodeLayout()
+    use_system_programs()
+    with take_lock(layout):
+        if clean(layout):
+            out("an earlier node was killed: what it had left behind is gone now")
     before = traces(layout)
     with subprocess.Popen([sys.executable, "-c", _VICTIM], cwd=_ROOT, stdout=subprocess.PIPE, text=True) as victim:
         try:
