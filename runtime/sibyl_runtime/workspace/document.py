@@ -70,17 +70,17 @@ class Workspace(StrictModel):
         """The tools of the document; when it has none, `search_documents`."""
         return effective_tools(self.mcp.tools, self.effective_pipelines)
 
-    @property
+    @cached_property
     def default_llm(self) -> tuple[str, LlmProvider]:
         """The language model of a step that names none; the extractive one when the document has none."""
         return default_provider(self.providers.llm, LlmProvider(kind="extractive"))
 
-    @property
+    @cached_property
     def default_embedding(self) -> tuple[str, EmbeddingProvider]:
         """The embedding model; all-MiniLM-L6-v2 on the processor when the document has none."""
         return default_provider(self.providers.embedding, EmbeddingProvider())
 
-    @property
+    @cached_property
     def default_vector_store(self) -> tuple[str, VectorStoreProvider]:
         """The vector store; an embedded PostgreSQL when the document has none."""
         return self.providers.vector_store.default
