@@ -5,33 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from sibyl_operator.api.checks.cache import pods_report, troubled_pods
+from sibyl_operator.api.checks.passwords import passwords_made
 from sibyl_operator.api.checks.pods import Advice, creation_finding, service_pods, start_finding
 from sibyl_operator.api.checks.runtime import find_child
 from sibyl_operator.api.condition import Check, Finding
 from sibyl_operator.api.labels import child_name
-from sibyl_operator.api.sources import Source
 from sibyl_operator.observed import Observed
 
 COMPONENT: Final = "cache"
-PASSWORD_KEY: Final = "password"
 ADVICE: Final = Advice(image="spec.cache.image", reserved="spec.cache.memory", memory="spec.cache.memory")
-
-
-def password_made(observed: Observed) -> Finding | None:
-    """The operator has made the password, and nobody has taken it away."""
-    name = child_name(observed.resource.name, COMPONENT)
-    facts = observed.sources.get(Source("Secret", name))
-    if facts is None:
-        return Finding("SecretNotRead", f"Secret {name}, with the cache's password, could not be read", "Unknown")
-    if not facts.exists:
-        return Finding("SecretMissing", f"Secret {name}, with the cache's password, does not exist yet", "Unknown")
-    if PASSWORD_KEY not in facts.keys:
-        return Finding(
-            "SecretKeyMissing",
-            f"Secret {name} has no key {PASSWORD_KEY} any more; delete it, and the operator makes it anew: "
-            f"kubectl -n {observed.resource.namespace} delete secret {name}",
-        )
-    return None
 
 
 def cache_seen(observed: Observed) -> Finding | None:
@@ -80,7 +62,7 @@ def pods_reach_the_builtin_cache(observed: Observed) -> Finding | None:
 
 
 BUILTIN_CACHE_READY: Final[tuple[Check, ...]] = (
-    password_made,
+    passwords_made((COMPONENT,), "the cache's password"),
     cache_seen,
     cache_pod_created,
     cache_pod_starts,

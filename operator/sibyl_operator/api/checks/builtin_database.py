@@ -19,34 +19,15 @@ from sibyl_operator.api.checks.database_servers import (
     server_name,
     stateful_set,
 )
+from sibyl_operator.api.checks.passwords import passwords_made
 from sibyl_operator.api.checks.pods import service_pods, start_finding
 from sibyl_operator.api.checks.read_replicas import replicas_stream
 from sibyl_operator.api.condition import Check, Finding
-from sibyl_operator.api.labels import child_name
 from sibyl_operator.api.models import DatabaseResources
-from sibyl_operator.api.sources import Source
 from sibyl_operator.observed import Observed
 
 SECRETS: Final = ("db-app", "db-replication")
-PASSWORD_KEY: Final = "password"
 NO_SPACE: Final = "No space left on device"
-
-
-def passwords_made(observed: Observed) -> Finding | None:
-    """The operator has made both passwords, and nobody has taken one away."""
-    for name in (child_name(observed.resource.name, suffix) for suffix in SECRETS):
-        facts = observed.sources.get(Source("Secret", name))
-        if facts is None:
-            return Finding("SecretNotRead", f"Secret {name}, with a password of the database, was not read", "Unknown")
-        if not facts.exists:
-            return Finding("SecretMissing", f"Secret {name}, with a password of the database, is not there", "Unknown")
-        if PASSWORD_KEY not in facts.keys:
-            return Finding(
-                "SecretKeyMissing",
-                f"Secret {name} has no key {PASSWORD_KEY} any more; delete it, and the operator makes it anew: "
-                f"kubectl -n {observed.resource.namespace} delete secret {name}",
-            )
-    return None
 
 
 def servers_seen(observed: Observed) -> Finding | None:
@@ -141,7 +122,7 @@ def last_write_succeeded(observed: Observed) -> Finding | None:
 
 
 BUILTIN_DATABASE_READY: Final[tuple[Check, ...]] = (
-    passwords_made,
+    passwords_made(SECRETS, "a password of the database"),
     servers_seen,
     pods_created,
     volumes_bound,

@@ -70,7 +70,7 @@ UNBOUND = "0/1 nodes are available: pod has unbound immediate PersistentVolumeCl
 CASES: dict[str, tuple[Observed, str, str, str]] = {
     "a password that is not there": (
         missing_secret("docs-db-app", exists=False), "Unknown", "SecretMissing",
-        "Secret docs-db-app, with a password of the database, is not there",
+        "Secret docs-db-app, with a password of the database, does not exist yet",
     ),
     "a password that was emptied": (
         missing_secret("docs-db-replication", keys=frozenset({"username"})), "False", "SecretKeyMissing",
