@@ -7,6 +7,7 @@ bytes a row. Rows put in or taken out by hand are found in the same way.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -88,13 +89,18 @@ async def read_changes(connection: Connection, collection: Collection, known: Id
         gone = np.empty(0, np.int64)
         if len(known) + len(ids) != now.chunks:
             there = await _all_ids(connection, collection)
-            gone = np.setdiff1d(known, there, assume_unique=True)
-            missing = np.setdiff1d(np.setdiff1d(there, known, assume_unique=True), ids, assume_unique=True)
+            gone, missing = await asyncio.to_thread(_differences, there, known, ids)
             if len(missing):
                 # Put in by hand, with ids below those that were known.
                 more_ids, more = await _of(connection, collection, missing)
                 ids, vectors = np.concatenate([ids, more_ids]), np.concatenate([vectors, more])
     return Changes(now, ids, vectors, gone)
+
+
+def _differences(there: Ids, known: Ids, read: Ids) -> tuple[Ids, Ids]:
+    """Ids that were known and are gone; ids that are there and neither known nor read."""
+    gone = np.setdiff1d(known, there, assume_unique=True)
+    return gone, np.setdiff1d(np.setdiff1d(there, known, assume_unique=True), read, assume_unique=True)
 
 
 @contextlib.asynccontextmanager

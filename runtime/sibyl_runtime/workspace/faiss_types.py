@@ -27,7 +27,7 @@ class FaissType:
     """One index: how it searches, with how many `cells` or `links`, and how it keeps the vectors."""
 
     family: Literal["Flat", "IVF", "HNSW"]
-    storage: Literal["Flat", "SQ8", "SQfp16"]
+    storage: str
     cells: int = 0
     links: int = 0
 
