@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import psycopg
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store.mirror import LOOK_PAUSE
@@ -275,3 +277,77 @@ async def indexed_there(dsn: str) -> AsyncIterator[Vectors]:
     finally:
         await store.close()
     yield vectors
+
+
+BROAD = 12_000
+"""Enough rows for a filter that matches too many to be looked at one by one."""
+DEFINED = {
+    "tenant": st.integers(0, 5).map(lambda number: {"tenant": f"t{number}"}),
+    "group": st.integers(0, 3).map(lambda number: {"group": {"gte": number}}),
+    "half": st.sampled_from([{"half": "odd"}, {"half": {"ne": "odd"}}, {"half": {"in": ["odd", "even"]}}]),
+}
+
+
+def filters() -> st.SearchStrategy[dict[str, Any]]:
+    """Of one field or several; what matches ranges from nothing to everything."""
+    return st.sets(st.sampled_from(sorted(DEFINED)), min_size=1).flatmap(
+        lambda names: st.tuples(*(DEFINED[name] for name in sorted(names))).map(
+            lambda parts: {key: value for part in parts for key, value in part.items()}
+        )
+    )
+
+
+async def test_a_filter_gives_what_a_scan_of_its_matches_gives(database_dsn: str) -> None:
+    def metadata(number: int) -> dict[str, object]:
+        return {"tenant": f"t{number}", "group": number % 4, "half": "odd" if number % 2 else "even"}
+
+    strategy = st.tuples(filters(), st.integers(1, 60), st.integers(0, 1_000))
+    async with faiss(database_dsn) as store, exact(database_dsn) as scan:
+        await load(store, corpus(unit_vectors(BROAD), metadata=metadata))
+        await store.prepare_search()
+
+        async def agree(filters_: dict[str, Any], top_k: int, seed: int) -> None:
+            question = unit_vectors(1, seed=seed)[0]
+            found = await store.search(question, top_k=top_k, filters=filters_)
+            assert found == await scan.search(question, top_k=top_k, filters=filters_)
+
+        loop = asyncio.get_running_loop()
+
+        @settings(max_examples=60, deadline=None)
+        @given(strategy)
+        def run(case: tuple[dict[str, Any], int, int]) -> None:
+            asyncio.run_coroutine_threadsafe(agree(*case), loop).result()
+
+        await asyncio.to_thread(run)
+        assert store.stats()["searches_approximate"] > 0, "no filter was broad"
+
+
+@pytest.mark.parametrize("index_type", ["Flat", "IVF64,Flat"])
+async def test_a_broad_filter_that_few_near_rows_meet_is_answered_completely(
+    database_dsn: str, index_type: str
+) -> None:
+    """The 600 rows nearest to the question do not match; the 11,400 others do."""
+    vectors = unit_vectors(BROAD)
+    order = np.argsort(-vectors @ vectors[0])
+    async with faiss(database_dsn, index_type) as store, exact(database_dsn) as scan:
+        await load(store, corpus(vectors[order], metadata=lambda number: {"far": number >= 60}))
+        await serves(store, index_type)
+        for _ in range(2):
+            found = await store.search(vectors[0], top_k=10, filters={"far": True})
+            assert found == await scan.search(vectors[0], top_k=10, filters={"far": True})
+            assert len(found) == 10
+        assert store.stats()["short_results"] == 2
+
+
+async def test_256_cells_of_which_10_are_visited_find_nine_of_ten(database_dsn: str) -> None:
+    """20,000 vectors of 384 numbers in 500 clusters: what real embeddings are more like than evenly spread ones."""
+    vectors = unit_vectors(20_000, 384, clusters=500)
+    questions = unit_vectors(20_100, 384, clusters=500)[20_000:]
+    async with faiss(database_dsn, "IVF256,Flat", nprobe=10, dimension=384) as store:
+        await load(store, corpus(vectors, chunks=500), batch=4)
+        await serves(store, "IVF256,Flat")
+        found = [ids(await store.search(question, top_k=10)) for question in questions]
+        wanted = np.argsort(-questions @ vectors.T, axis=1)[:, :10] + 1
+    recall = np.mean([len(set(a) & set(b)) / 10 for a, b in zip(found, wanted.tolist(), strict=True)])
+    assert recall >= 0.9, recall
+    assert store.stats()["short_results"] == 0
