@@ -151,7 +151,11 @@ async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetr
     store = bare[0].store
     index = store.index_state if isinstance(store, TellsIndex) else None
     if isinstance(store, PreparesSearch):
-        await store.prepare_search()
+        try:
+            await store.prepare_search()
+        except BaseException:
+            await runtime.close()
+            raise
     return _Opened(runtime, await describe(bare[0]), index)
 
 

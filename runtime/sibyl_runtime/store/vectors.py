@@ -24,7 +24,7 @@ from sibyl_runtime.store.faiss_index import Halves, Ids
 from sibyl_runtime.store.schema import REGISTRY
 
 # Rows that are fetched at once: their decoding keeps the event loop for a few milliseconds.
-_FETCHED = 1_000
+_FETCHED = 500
 _BELOW_ALL = -(2**63)
 
 
@@ -124,7 +124,7 @@ async def _above(connection: Connection, collection: Collection, after: int) -> 
         after = rows[-1][0]
         if len(rows) < _FETCHED:
             break
-    return np.concatenate([ids for ids, _ in parts]), np.concatenate([vectors for _, vectors in parts])
+    return await asyncio.to_thread(_joined, parts)
 
 
 async def _of(connection: Connection, collection: Collection, wanted: Ids) -> tuple[Ids, Halves]:
@@ -137,7 +137,7 @@ async def _of(connection: Connection, collection: Collection, wanted: Ids) -> tu
         rows = await (await connection.execute(statement, [some], binary=True)).fetchall()
         if rows:
             parts.append(_decoded(rows, collection))
-    return np.concatenate([ids for ids, _ in parts]), np.concatenate([vectors for _, vectors in parts])
+    return await asyncio.to_thread(_joined, parts)
 
 
 async def _all_ids(connection: Connection, collection: Collection) -> Ids:
@@ -149,6 +149,10 @@ async def _all_ids(connection: Connection, collection: Collection) -> Ids:
     row = await cursor.fetchone()
     packed = bytes(row[0]) if row is not None else b""
     return np.sort(np.frombuffer(packed, dtype=">i8").astype(np.int64))
+
+
+def _joined(parts: list[tuple[Ids, Halves]]) -> tuple[Ids, Halves]:
+    return np.concatenate([ids for ids, _ in parts]), np.concatenate([vectors for _, vectors in parts])
 
 
 def _nothing(collection: Collection) -> tuple[Ids, Halves]:
