@@ -301,21 +301,22 @@ async def test_a_filter_gives_what_a_scan_of_its_matches_gives(database_dsn: str
     def metadata(number: int) -> dict[str, object]:
         return {"tenant": f"t{number}", "group": number % 4, "half": "odd" if number % 2 else "even"}
 
-    strategy = st.tuples(filters(), st.integers(1, 60), st.integers(0, 1_000))
+    rankings = st.sampled_from([Ranking(), Ranking("hybrid", "text 7"), Ranking("keyword", "text 7")])
+    strategy = st.tuples(filters(), st.integers(1, 60), rankings, st.integers(0, 1_000))
     async with faiss(database_dsn) as store, exact(database_dsn) as scan:
         await load(store, corpus(unit_vectors(BROAD), metadata=metadata))
         await store.prepare_search()
 
-        async def agree(filters_: dict[str, Any], top_k: int, seed: int) -> None:
+        async def agree(filters_: dict[str, Any], top_k: int, ranking: Ranking, seed: int) -> None:
             question = unit_vectors(1, seed=seed)[0]
-            found = await store.search(question, top_k=top_k, filters=filters_)
-            assert found == await scan.search(question, top_k=top_k, filters=filters_)
+            found = await store.search(question, top_k=top_k, ranking=ranking, filters=filters_)
+            assert found == await scan.search(question, top_k=top_k, ranking=ranking, filters=filters_)
 
         loop = asyncio.get_running_loop()
 
         @settings(max_examples=60, deadline=None)
         @given(strategy)
-        def run(case: tuple[dict[str, Any], int, int]) -> None:
+        def run(case: tuple[dict[str, Any], int, Ranking, int]) -> None:
             asyncio.run_coroutine_threadsafe(agree(*case), loop).result()
 
         await asyncio.to_thread(run)

@@ -235,19 +235,25 @@ class Mirror:
         changes = await self._database.run(work, stage="reading vectors", repeatable=True)
         if changes is None or held.index.has_removed(changes.ids):
             return False
-        index = held.index
+        try:
+            await self._apply(changes, held.index, threads)
+        except (RuntimeError, MemoryError) as error:
+            # Some of it may be in the index, which so cannot be told from what is to come.
+            logger.error("the FAISS index cannot take over what changed, and is made anew: %s", error)
+            return False
+        # Comparing the ids of a million rows takes a tenth of a second.
+        await asyncio.to_thread(held.note, changes)
+        return True
+
+    async def _apply(self, changes: Changes, index: FaissIndex, threads: ThreadPoolExecutor) -> None:
         # What is new first: between the two, a document is found by its former text rather than not at all.
         for start in range(0, len(changes.ids), SLICE):
             part = slice(start, start + SLICE)
-            ids, vectors = changes.ids[part], changes.vectors[part]
-            await self._on(threads, partial(index.add, ids, vectors))
+            await self._on(threads, partial(index.add, changes.ids[part], changes.vectors[part]))
         if len(changes.gone):
             await self._on(threads, partial(index.remove, changes.gone))
         if len(changes.ids) or len(changes.gone):
             self._updates += 1
-        # Comparing the ids of a million rows takes a tenth of a second.
-        await asyncio.to_thread(held.note, changes)
-        return True
 
     async def _read_anew(self, recipe: Recipe) -> _Held:
         """An index over all of the collection, built aside; on a connection of its own, as it may take a while."""
