@@ -90,7 +90,7 @@ async def test_ten_of_256_cells_are_searched(place: Place) -> None:
 
         await eventually(trained)
         assert (await store.index_state()).parameters == {"cells": 256, "nprobe": 10}
-        visited = faiss.cvar.indexIVF_stats
+        visited = cast(Any, faiss).cvar.indexIVF_stats
         visited.reset()
         many = found(await ask(runtime, QUESTION))
         assert (visited.nq, visited.nlist) == (1, 10)
