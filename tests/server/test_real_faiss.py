@@ -12,6 +12,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from sibyl_operator.observe.pods import LONGEST_WORDS
 from tests.support.sibyl import Serving, serving, sibyl
 
 FILLER = 30
@@ -111,6 +112,8 @@ def test_without_the_library_the_start_ends_and_says_how_to_get_it(command: str,
     environ = {"PYTHONPATH": str(blocked.parent), "DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"}
     done = sibyl(command, "-f", write_workspace(tmp_path), *arguments, cwd=tmp_path, environ=environ)
     assert done.code != 0
-    assert "pip install 'sibyl-operator[faiss]'" in done.stderr
-    assert "spec.runtime.image" in done.stderr
+    # What the operator repeats of a pod that does not start.
+    last_words = done.stderr.strip().splitlines()[-1][:LONGEST_WORDS]
+    assert "pip install 'sibyl-operator[faiss]'" in last_words
+    assert "spec.runtime.image" in last_words
     assert "Traceback" not in done.stderr

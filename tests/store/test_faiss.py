@@ -13,8 +13,11 @@ import psycopg
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
+from sibyl_runtime.errors import SibylError
 from sibyl_runtime.providers.protocols import Vectors
+from sibyl_runtime.store.faiss_index import FaissIndex
 from sibyl_runtime.store.mirror import LOOK_PAUSE
 from sibyl_runtime.store.pgvector import PgVectorStore
 from sibyl_runtime.store.records import Hit, Ranking
@@ -366,3 +369,77 @@ async def test_the_more_of_256_cells_are_visited_the_more_is_found(database_dsn:
     assert recall[1] < 0.3, recall
     assert 0.65 < recall[10] < 0.85, recall
     assert recall[32] > 0.93, recall
+
+
+async def test_an_index_that_cannot_be_built_is_told_and_the_exhaustive_one_goes_on(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_index: FaissIndex, _vectors: object) -> None:
+        raise RuntimeError("no room")
+
+    monkeypatch.setattr(FaissIndex, "_train", fails)
+    async with faiss(database_dsn, "IVF4,Flat") as store:
+        await load(store, corpus(unit_vectors(200)))
+        await store.prepare_search()
+
+        async def told() -> bool:
+            return (await store.index_state()).remark == "IVF4,Flat cannot be built: no room"
+
+        await eventually(told)
+        assert len(await store.search(axis(0), top_k=5)) == 5
+        monkeypatch.undo()
+        await store.replace([document("more", unit_vectors(2, seed=9))])
+        await serves(store, "IVF4,Flat")
+
+
+async def test_an_index_that_took_over_half_of_a_change_is_made_anew(
+    database_dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with faiss(database_dsn) as store:
+        await load(store, corpus(unit_vectors(200)))
+        await store.prepare_search()
+        add, calls = FaissIndex.add, 0
+
+        def fails_once(index: FaissIndex, ids: Any, vectors: Any) -> None:
+            nonlocal calls
+            calls += 1
+            add(index, ids, vectors)
+            if calls == 1:
+                raise MemoryError
+
+        monkeypatch.setattr(FaissIndex, "add", fails_once)
+        await store.replace([document("new", [-axis(0)])])
+        assert (await store.search(-axis(0), top_k=1))[0].document_id == "new"
+        assert (await store.index_state()).rows == 201
+
+
+async def test_a_database_that_is_away_is_told_and_followed_again_once_it_is_back(database_dsn: str) -> None:
+    async with faiss(database_dsn) as store:
+        await load(store, corpus(unit_vectors(100)))
+        await store.prepare_search()
+        name = conninfo_to_dict(database_dsn)["dbname"]
+        async with await psycopg.AsyncConnection.connect(
+            make_conninfo(database_dsn, dbname="postgres"), autocommit=True
+        ) as administrator:
+            await administrator.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS false'.encode())
+            await administrator.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s", [name]
+            )
+            with pytest.raises(SibylError):
+                await store.search(axis(0), top_k=1)
+            await administrator.execute(f'ALTER DATABASE "{name}" ALLOW_CONNECTIONS true'.encode())
+
+        async def back() -> bool:
+            try:
+                return len(await store.search(axis(0), top_k=1)) == 1
+            except SibylError:
+                return False
+
+        await eventually(back)
+        async with exact(database_dsn) as other:
+            await other.replace([document("new", [-axis(0)], source="other")])
+
+        async def followed() -> bool:
+            return (await store.index_state()).rows == 101
+
+        await eventually(followed)
