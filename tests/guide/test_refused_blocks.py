@@ -37,19 +37,6 @@ REFUSED = (
         refused=(missing("cache_embeddings"),),
     ),
     Row(
-        190,
-        0,
-        sets="`kind` faiss, `index_type`, `nprobe`",
-        effect="",
-        refused=(
-            'providers.vector_store.main.kind: "faiss" is not available in this version; available: pgvector',
-            "providers.vector_store.main.nprobe: `providers.vector_store.main.nprobe` is not available in this "
-            "version; remove it (available here: collection_name, create_index, dimension, distance_metric, dsn, "
-            "hnsw_ef_construction, hnsw_ef_search, hnsw_m, index_type, kind, lists, max_overflow, pool_pre_ping, "
-            "pool_recycle, pool_size, pool_timeout, probes, read_strategy, replicas, text_search, timeout)",
-        ),
-    ),
-    Row(
         391,
         0,
         sets="`enabled`, `backend` redis; `semantic` with `similarity_threshold`, `embedding_model`, `max_entries`, "

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import faiss
+import numpy as np
 import psycopg
 
 from sibyl_runtime.runtime import Runtime
+from sibyl_runtime.store.records import Chunk, Document, EmbeddedDocument
 from tests.guide.running import Place, ask, block, found, with_guide
 from tests.guide.table import shows
+from tests.store.samples import eventually
 
 pytestmark = with_guide
 QUESTION = "Which bird flies from the Arctic to the Antarctic?"
@@ -51,6 +55,51 @@ async def test_the_index_is_built_and_searched_with_the_parameters_of_the_block(
     assert "halfvec_cosine_ops" in definition
     assert "m='16'" in definition
     assert "ef_construction='200'" in definition
+
+
+async def fill(runtime: Runtime, count: int) -> None:
+    """Chunks with vectors that no model has made: embedding so many would take minutes."""
+    vectors = np.random.default_rng(0).normal(size=(count, 384)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    for start in range(0, count, 1_000):
+        part = vectors[start : start + 1_000]
+        chunks = [Chunk(number, f"filler {start + number}", "", 2) for number in range(len(part))]
+        of = Document(f"filler{start}", "filler", "Filler", "", {})
+        await runtime.services.store.replace([EmbeddedDocument(of, "f", chunks, part)])
+
+
+@shows(
+    190,
+    sets="`kind` faiss, `index_type` IVF256,Flat, `nprobe` 10",
+    effect="A question is compared with every vector while the collection is too small to train 256 cells, which "
+    "`/config` says; from 9,984 chunks on it is compared with the vectors of 10 of the 256 cells, and finds the same.",
+)
+async def test_ten_of_256_cells_are_searched(place: Place) -> None:
+    async with place.opened(place.document(block(190))) as runtime:
+        await runtime.ingest(place.write(birds(3)))
+        store = cast(Any, runtime.services.store)
+        few = found(await ask(runtime, QUESTION))
+        state = await store.index_state()
+        assert (state.kind, state.name, state.rows) == ("faiss", "Flat", 3)
+        assert state.remark == "IVF256,Flat is trained on 9984 chunks at least, and there are 3"
+        await fill(runtime, 10_000)
+        await store.prepare_search()
+
+        async def trained() -> bool:
+            return bool((await store.index_state()).name == "IVF256,Flat")
+
+        await eventually(trained)
+        assert (await store.index_state()).parameters == {"cells": 256, "nprobe": 10}
+        visited = cast(Any, faiss).cvar.indexIVF_stats
+        visited.reset()
+        many = found(await ask(runtime, QUESTION))
+        assert (visited.nq, visited.nlist) == (1, 10)
+        assert visited.ndis < 2_000
+        assert set(few) == {f"bird{number}.txt" for number in range(3)}
+        assert set(few) <= set(many)
+    async with await psycopg.AsyncConnection.connect(place.dsn) as connection:
+        cursor = await connection.execute("SELECT indexdef FROM pg_indexes WHERE indexdef ~ 'USING (hnsw|ivfflat)'")
+        assert await cursor.fetchall() == []
 
 
 @shows(174, part=1, sets="`top_k` 20", effect="20 sources, near or not.")

@@ -60,3 +60,10 @@ def test_torch_comes_from_pinned_versions_and_before_the_default_stage() -> None
     text = text_of("runtime/Dockerfile")
     assert "--constraint constraints.txt --constraint constraints-torch.txt --requirement torch.txt" in text
     assert text.rstrip().endswith("FROM serving AS runtime")
+
+
+def test_faiss_comes_from_pinned_versions_in_a_target_of_its_own() -> None:
+    text = text_of("runtime/Dockerfile")
+    assert "--constraint constraints.txt --requirement faiss.txt" in text
+    assert "FROM serving AS faiss\nCOPY --from=faiss-dependencies" in text
+    assert text.index("AS faiss\n") < text.index("AS runtime")

@@ -9,7 +9,7 @@ import pytest
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from sibyl_runtime.kpi import EmbeddingCollector, KnownLabels, PoolCollector, RuntimeMetrics
+from sibyl_runtime.kpi import EmbeddingCollector, FaissCollector, KnownLabels, PoolCollector, RuntimeMetrics
 
 BUCKETS = (0.005, 0.1, 1.0, 3.0)
 Labels = Mapping[str, str]
@@ -176,6 +176,18 @@ def test_the_pool_and_the_embedding_queue_are_read_when_asked(metrics: RuntimeMe
     assert scrape.value("sibyl_database_connection_wait_seconds_total") == 1.5
     assert scrape.value("sibyl_embed_queue_depth", lane="query") == 3
     assert scrape.value("sibyl_embed_queue_wait_seconds_total") == 0.25
+
+
+def test_a_faiss_index_is_told_and_nothing_of_one_where_there_is_none(metrics: RuntimeMetrics) -> None:
+    figures = {"pool_size": 4}
+    metrics.registry.register(FaissCollector(lambda: figures))
+    assert "sibyl_faiss" not in generate_latest(metrics.registry).decode()
+    figures |= {"faiss_rows": 7, "faiss_bytes": 900, "faiss_standing_in": 1, "faiss_updates": 2}
+    scrape = Scrape(metrics)
+    assert scrape.value("sibyl_faiss_index_bytes") == 900
+    assert scrape.value("sibyl_faiss_index_chunks") == 7
+    assert scrape.value("sibyl_faiss_index_standing_in") == 1
+    assert scrape.value("sibyl_faiss_index_updates_total") == 2
 
 
 def test_two_runtimes_in_one_process_do_not_share_counts() -> None:

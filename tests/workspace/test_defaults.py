@@ -204,6 +204,7 @@ ELSEWHERE = {
     ("Authentication", "issuer"),
     ("Authentication", "required_claims"),
     ("Authentication", "leeway"),
+    ("VectorStoreProvider", "nprobe"),
     *(("EmbeddingProvider", name) for name in ("api_key", "base_url", "dimensions", "max_retries", "timeout")),
 }
 

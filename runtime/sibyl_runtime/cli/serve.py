@@ -23,7 +23,7 @@ from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.runtime import Runtime, Settings
 from sibyl_runtime.server.app import create_applications
 from sibyl_runtime.server.configuration import IndexReader
-from sibyl_runtime.server.description import TellsIndex, describe
+from sibyl_runtime.server.description import PreparesSearch, TellsIndex, describe
 from sibyl_runtime.server.health import Lifecycle
 from sibyl_runtime.server.instrumentation import collect_cache, identify, metered, metrics_for
 from sibyl_runtime.server.logs import Format, configure_logging
@@ -150,6 +150,12 @@ async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetr
     identify(metrics, config_hash=runtime.config_hash, embedder=runtime.services.embedder.tag)
     store = bare[0].store
     index = store.index_state if isinstance(store, TellsIndex) else None
+    if isinstance(store, PreparesSearch):
+        try:
+            await store.prepare_search()
+        except BaseException:
+            await runtime.close()
+            raise
     return _Opened(runtime, await describe(bare[0]), index)
 
 

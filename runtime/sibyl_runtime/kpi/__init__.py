@@ -3,6 +3,7 @@
 from sibyl_runtime.kpi.collectors import (
     CacheLevelCollector,
     EmbeddingCollector,
+    FaissCollector,
     KeepsStats,
     PoolCollector,
     TaskCollector,
@@ -19,6 +20,7 @@ __all__ = [
     "SUCCESS",
     "CacheLevelCollector",
     "EmbeddingCollector",
+    "FaissCollector",
     "Indicators",
     "KeepsStats",
     "KnownLabels",

@@ -52,6 +52,32 @@ class PoolCollector(Collector):
         )
 
 
+class FaissCollector(Collector):
+    """The FAISS index of this process; nothing for a store that has none."""
+
+    def __init__(self, stats: Stats) -> None:
+        self._stats = stats
+
+    def collect(self) -> Iterable[Metric]:
+        """What it takes and holds, and whether it is the one that was asked for."""
+        stats = self._stats()
+        if "faiss_bytes" not in stats:
+            return
+        for name, text, figure in (
+            ("sibyl_faiss_index_bytes", "Memory of the FAISS index, in bytes.", "faiss_bytes"),
+            ("sibyl_faiss_index_chunks", "Chunks in the FAISS index.", "faiss_rows"),
+            (
+                "sibyl_faiss_index_standing_in",
+                "1 while every vector is compared because the index that was asked for is not there yet.",
+                "faiss_standing_in",
+            ),
+        ):
+            yield GaugeMetricFamily(name, text, value=stats[figure])
+        yield CounterMetricFamily(
+            "sibyl_faiss_index_updates_total", "Changes of the collection taken over.", value=stats["faiss_updates"]
+        )
+
+
 class EmbeddingCollector(Collector):
     """The embedding thread. Queries go before documents, so that only the wait of queries is the service's latency."""
 

@@ -30,6 +30,14 @@ class TellsIndex(Protocol):
         """Kind, rows, parameters, size."""
 
 
+@runtime_checkable
+class PreparesSearch(Protocol):
+    """A store whose first search would otherwise wait for something to be read."""
+
+    async def prepare_search(self) -> None:
+        """Read it now."""
+
+
 async def describe(services: Services) -> tuple[str, str, str]:
     """Database, embedding model and answers, each in a few words."""
     return await _store(services), _embedder(services), _answers(services)
@@ -40,11 +48,12 @@ async def _store(services: Services) -> str:
     place = " (embedded)" if embedded else ""
     if not isinstance(services.store, TellsVersions):
         return f"PostgreSQL + pgvector{place}"
+    searched = " + FAISS" if services.workspace.default_vector_store[1].kind == "faiss" else ""
     try:
         versions = await services.store.versions()
     except SibylError:
-        return f"PostgreSQL + pgvector{place}"
-    return f"PostgreSQL {versions['postgresql']} + pgvector {versions['pgvector']}{place}"
+        return f"PostgreSQL + pgvector{searched}{place}"
+    return f"PostgreSQL {versions['postgresql']} + pgvector {versions['pgvector']}{searched}{place}"
 
 
 def _embedder(services: Services) -> str:

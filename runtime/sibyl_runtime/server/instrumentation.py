@@ -10,6 +10,7 @@ from sibyl_runtime.kpi import (
     ANSWER_CACHE,
     CacheLevelCollector,
     EmbeddingCollector,
+    FaissCollector,
     KeepsStats,
     KnownLabels,
     MeteredLanguageModel,
@@ -40,6 +41,7 @@ def metered(services: Services, metrics: RuntimeMetrics) -> Services:
     """The same services, counted; what keeps its own figures is read at each scrape."""
     if isinstance(services.store, KeepsStats):
         metrics.registry.register(PoolCollector(services.store.stats))
+        metrics.registry.register(FaissCollector(services.store.stats))
     if isinstance(services.embedder, KeepsStats):
         metrics.registry.register(EmbeddingCollector(services.embedder.stats))
     models = _models(services.workspace)

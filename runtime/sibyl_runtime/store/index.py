@@ -53,10 +53,14 @@ class IndexState:
     size_bytes: int = 0
     name: str = ""
     operator_class: str = ""
+    remark: str = ""
+    """Why it is not the index that was asked for; empty when it is."""
 
 
 def desired_index(provider: VectorStoreProvider, collection: Collection, rows: int) -> IndexSpec | None:
-    """The index that settings and size ask for; None for none."""
+    """The index that settings and size ask for; None for none, as for a store that searches elsewhere."""
+    if provider.kind != "pgvector":
+        return None
     kind = provider.index_type
     if kind == "auto":
         kind = "hnsw" if rows >= EXACT_ROWS else "none"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,11 @@ from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
 from sibyl_runtime.store.connection import Connection, await_server, connect
 from sibyl_runtime.store.embedded import EmbeddedPostgres
 from sibyl_runtime.store.failures import ADVICE, endpoint_of, translated
+from sibyl_runtime.store.faiss_index import load_faiss
 from sibyl_runtime.store.fields import refuse_unknown
 from sibyl_runtime.store.filters import encode_filters
 from sibyl_runtime.store.index import IndexState
+from sibyl_runtime.store.mirror import Mirror, recipe_for
 from sibyl_runtime.store.pool import Database, T, Work, open_database
 from sibyl_runtime.store.records import (
     EVERY_ID,
@@ -54,6 +59,11 @@ class PgVectorStore:
         embedded: Supervision | None,
         replicas: Sequence[Replica] = (),
     ) -> None:
+        self._mirror = (
+            Mirror(database, self._unpooled, collection, recipe_for(provider, collection))
+            if provider.kind == "faiss"
+            else None
+        )
         self._dsn = dsn
         self._database = database
         self._collection = collection
@@ -65,7 +75,8 @@ class PgVectorStore:
             if replicas
             else None
         )
-        self._search = Search(collection, SearchSettings(provider.index_type, provider.hnsw_ef_search, provider.probes))
+        settings = SearchSettings(provider.index_type, provider.hnsw_ef_search, provider.probes)
+        self._search = Search(collection, settings, self._mirror)
 
     @property
     def location(self) -> str:
@@ -158,6 +169,11 @@ class PgVectorStore:
         limit_rows = top_k if threshold is None else _spare(top_k, ranking)
         query = Query(self._half(vector), ranking, encode_filters(filters), limit_rows)
         limit = self._provider.timeout if timeout is None else min(timeout, self._provider.timeout)
+        if self._mirror is not None and ranking.strategy != "keyword":
+            # Before a connection is taken: what it waits for needs one too.
+            asked_at = time.monotonic()
+            await self._mirror.catch_up(limit)
+            limit = max(0.0, limit - (time.monotonic() - asked_at))
 
         async def work(connection: Connection) -> list[Row]:
             rows = await self._search.run(connection, query)
@@ -176,21 +192,21 @@ class PgVectorStore:
 
         Takes as long as the build takes, on a connection of its own; searches and loads go on meanwhile.
         """
-        endpoint = self._database.endpoint
-        try:
-            connection = await connect(self._dsn, endpoint)
-        except StartupError as error:
-            raise DatabaseUnavailable(error.message, retry_after=1) from error
-        try:
-            with self._writes.watched(), translated(endpoint, "building the index"):
+        async with self._unpooled() as connection:
+            with self._writes.watched(), translated(self._database.endpoint, "building the index"):
                 await index.prepare_session(connection)
                 await index.ensure(connection, self._collection, self._provider)
-        finally:
-            await connection.close()
-        self._search.forget_state()
+        self._forget_state()
+
+    async def prepare_search(self) -> None:
+        """Before the first search: read the vectors, where they are searched in the memory of this process."""
+        if self._mirror is not None:
+            await self._mirror.catch_up()
 
     async def index_state(self) -> IndexState:
         """The approximate index that searches use now, and the number of chunks."""
+        if self._mirror is not None:
+            return self._mirror.state()
 
         async def work(connection: Connection) -> IndexState:
             found = await index.observe(connection, self._collection)
@@ -231,10 +247,13 @@ class PgVectorStore:
     def stats(self) -> dict[str, int]:
         """Figures for metrics: psycopg_pool's (pool_size, pool_available, requests_waiting, ...) and the searches'."""
         replicas = {} if self._replicas is None else self._replicas.stats()
-        return {**self._database.stats(), **self._search.stats(), **replicas}
+        mirror = {} if self._mirror is None else self._mirror.stats()
+        return {**self._database.stats(), **self._search.stats(), **replicas, **mirror}
 
     async def close(self) -> None:
         """Close the pools, and the embedded server if there is one."""
+        if self._mirror is not None:
+            await self._mirror.close()
         if self._replicas is not None:
             await self._replicas.close()
         await self._database.close()
@@ -256,11 +275,30 @@ class PgVectorStore:
 
         with self._writes.watched():
             changed = await self._database.run(watched, stage=stage)
-        self._search.forget_state()
+        self._forget_state()
         return changed
+
+    def _forget_state(self) -> None:
+        self._search.forget_state()
+        if self._mirror is not None:
+            self._mirror.changed()
+
+    @contextlib.asynccontextmanager
+    async def _unpooled(self) -> AsyncIterator[Connection]:
+        """A connection for work that takes long."""
+        try:
+            connection = await connect(self._dsn, self._database.endpoint)
+        except StartupError as error:
+            raise DatabaseUnavailable(error.message, retry_after=1) from error
+        try:
+            yield connection
+        finally:
+            await connection.close()
 
     def _saw(self, version: int) -> None:
         self._writes.saw(version)
+        if self._mirror is not None:
+            self._mirror.saw(version)
         if self._replicas is not None:
             self._replicas.saw(version)
 
@@ -307,6 +345,9 @@ async def open_store(
             f"dimension {dimension}: correct it or remove it"
         )
     _check_replicas(provider)
+    if provider.kind == "faiss":
+        # In a thread: the import reads 60 MB.
+        await asyncio.to_thread(load_faiss)
     collection = Collection(
         provider.collection_name, dimension, tag, DISTANCE_METRICS[provider.distance_metric], provider.text_search
     )

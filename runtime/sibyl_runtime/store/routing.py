@@ -25,6 +25,8 @@ class Route(Enum):
     APPROXIMATE = "approximate"
     # Exact over a filter's matches, given up when they are more than SELECTIVE_ROWS: the row says how many there were.
     SELECTIVE = "selective"
+    # Exact among ids that an index outside of the database has found, which the row's `nearest` counts.
+    GIVEN = "given"
 
 
 @dataclass(frozen=True)

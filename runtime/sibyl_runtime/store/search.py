@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from pgvector import HalfVector
 from psycopg import AsyncCursor, sql
 from psycopg.types.json import Jsonb
 from psycopg.types.numeric import Int8
 
+from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store.collection import Collection
 from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.filters import EncodedFilter
@@ -36,6 +37,10 @@ _STATE_LIFE = 10.0
 # For so long a filter that matched too much is not tried exactly again.
 _BROAD_LIFE = 60.0
 _BROAD_FILTERS = 256
+# Ids that an index outside names beyond those asked for: it may round otherwise, and hold vectors in fewer bits.
+SPARE = 16
+# Under a filter that many rows match; beyond this, looking at all rows costs no more.
+MOST_CANDIDATES = 4_096
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,30 @@ class Query:
         )
 
 
+class Nearest(Protocol):
+    """An index outside of the database, over the same rows. `len()` is their number."""
+
+    def __len__(self) -> int: ...
+
+    async def search(self, vector: Vectors, count: int) -> list[int]:
+        """The ids of `count` rows that are near, or of all; `vector` of shape (dimension,)."""
+
+
 class Search:
-    """Answers queries on connections that are handed in; keeps no connection of its own."""
+    """Answers queries on connections that are handed in; keeps no connection of its own.
+
+    With `nearest`, vectors are searched there, and what it names is read, measured and filtered here.
+    """
 
     def __init__(
-        self, collection: Collection, settings: SearchSettings, *, clock: Callable[[], float] = time.monotonic
+        self,
+        collection: Collection,
+        settings: SearchSettings,
+        nearest: Nearest | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._nearest = nearest
         self._collection = collection
         self._settings = settings
         self._clock = clock
@@ -91,6 +114,8 @@ class Search:
 
     async def run(self, connection: Connection, query: Query) -> list[Row]:
         """The best rows, best first; fewer than the limit only when no more match."""
+        if self._nearest is not None and query.ranking.strategy != "keyword":
+            return await self._run_outside(connection, query, self._nearest)
         state = await self._current_state(connection)
         if query.ranking.strategy == "keyword":
             self._counts["searches_keyword"] += 1
@@ -108,6 +133,29 @@ class Search:
             rows = await self._execute(connection, query, route, state)
         self._counts["searches_approximate" if route is Route.APPROXIMATE else "searches_exact"] += 1
         return rows
+
+    async def _run_outside(self, connection: Connection, query: Query, nearest: Nearest) -> list[Row]:
+        state = CollectionState(len(nearest), "outside")
+        filtered, count = query.filter is not None, query.depth + SPARE
+        if query.filter is not None and not self._is_broad(query.filter):
+            rows = await self._execute(connection, query, Route.SELECTIVE, state)
+            if not rows or rows[0].matches <= SELECTIVE_ROWS:
+                self._counts["searches_exact"] += 1
+                return rows
+            self._remember_broad(query.filter)
+        if filtered:
+            # Among so many, twice as many as needed match when matches are spread evenly.
+            count = min(2 * query.depth * max(1, state.chunks // SELECTIVE_ROWS) + SPARE, MOST_CANDIDATES)
+        found = await nearest.search(query.vector.to_numpy().astype("float32"), max(count, query.depth))
+        if found:
+            rows = await self._execute(connection, query, Route.GIVEN, state, found)
+            if _found(rows) >= min(query.depth, state.chunks):
+                self._counts["searches_approximate"] += 1
+                return rows
+            self._counts["short_results"] += 1
+        # Removed meanwhile, in cells that were not visited, or few of them match: all rows are looked at.
+        self._counts["searches_exact"] += 1
+        return await self._execute(connection, query, Route.EXACT, state)
 
     def _is_broad(self, filter_: EncodedFilter) -> bool:
         return self._broad.get(filter_, 0.0) > self._clock()
@@ -143,9 +191,13 @@ class Search:
             return CollectionState(chunks, "none")
         return CollectionState(chunks, index.kind, index.parameters.get("lists"))
 
-    async def _execute(self, connection: Connection, query: Query, route: Route, state: CollectionState) -> list[Row]:
+    async def _execute(
+        self, connection: Connection, query: Query, route: Route, state: CollectionState, found: Sequence[int] = ()
+    ) -> list[Row]:
         text = statement(self._collection, route, query.shape)
         parameters: dict[str, object] = {"vector": query.vector}
+        if route is Route.GIVEN:
+            parameters["found"] = [Int8(id_) for id_ in found]
         if query.ranking.strategy != "vector":
             parameters |= {"text": query.ranking.text, "chunks": Int8(state.chunks)}
         if query.filter is not None and query.filter.contains is not None:

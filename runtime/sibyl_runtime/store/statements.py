@@ -66,7 +66,8 @@ class Shape:
 
 @lru_cache(maxsize=512)
 def statement(collection: Collection, route: Route, shape: Shape) -> bytes:
-    """SQL with the parameters `vector`, and where the shape asks for them `text`, `chunks`, `contains` and `path`."""
+    """SQL with the parameters `vector`, for Route.GIVEN `found`, and where the shape asks for them `text`, `chunks`,
+    `contains` and `path`."""
     lists, order = {
         "vector": ((_nearest(route, shape),), "f.place + 0"),
         "keyword": ((_worded(route, shape),), "f.score DESC"),
@@ -121,6 +122,12 @@ def _nearest(route: Route, shape: Shape) -> str:
         return (
             f"nearest AS MATERIALIZED (SELECT id, ({{distance}}) + 0 AS place FROM {{chunks}}{_where(shape)}"
             " ORDER BY place, id LIMIT {depth})"
+        )
+    if route is Route.GIVEN:
+        where = _where(shape, hidden=True).replace(" WHERE ", " AND ", 1)
+        return (
+            "nearest AS MATERIALIZED (SELECT id, ({distance}) + 0 AS place FROM {chunks}"
+            f" WHERE id = ANY(%(found)b::bigint[]){where} ORDER BY place, id LIMIT {{depth}})"
         )
     return (
         f"nearest AS MATERIALIZED (SELECT id, {{distance}} AS place FROM {{chunks}}{_where(shape, hidden=True)}"

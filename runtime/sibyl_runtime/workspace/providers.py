@@ -15,6 +15,7 @@ from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field, is_planned, planned
+from sibyl_runtime.workspace.faiss_types import ALLOWED, parse_faiss_type
 from sibyl_runtime.workspace.text import CollectionName, Name, Text, refers_to_environment
 
 _EXTRACTIVE_FIELDS = frozenset({"kind", "model", "max_tokens"})
@@ -33,6 +34,8 @@ _LOCAL_FIELDS = ("device", "backend", "precision")
 _REMOTE_FIELDS = ("dimensions", "api_key", "base_url", "timeout", "max_retries")
 _MOST_TEXTS_OF_A_REQUEST = 2048
 _PGVECTOR_INDEXES = ("auto", "hnsw", "ivfflat", "none")
+_PGVECTOR_FIELDS = ("create_index", "hnsw_m", *_IVFFLAT_FIELDS)
+_FAISS_GRAPH_FIELDS = ("hnsw_ef_construction", "hnsw_ef_search")
 
 
 class LlmRateLimit(StrictModel):
@@ -185,7 +188,9 @@ class VectorStoreProvider(StrictModel):
     """One vector store. Without `dsn`, the runtime starts an embedded PostgreSQL of its own."""
 
     kind: Literal["pgvector", "faiss", "duckdb", "qdrant"] = choice(
-        "pgvector", "What stores the vectors.", planned_values=("faiss", "duckdb", "qdrant")
+        "pgvector",
+        "What searches the vectors, which PostgreSQL keeps: PostgreSQL itself, or an index in this process's memory.",
+        planned_values=("duckdb", "qdrant"),
     )
     dsn: Text | None = Field(None, description="postgresql://... or a reference such as ${DATABASE_URL}. Alias: url.")
     collection_name: CollectionName = Field("documents", description="Prefix of the tables of this collection.")
@@ -199,7 +204,11 @@ class VectorStoreProvider(StrictModel):
     pool_timeout: float = Field(2.0, gt=0, le=300, description="Longest wait for a connection, in seconds.")
     pool_recycle: float = Field(3600.0, ge=1, description="Age at which a connection is replaced, in seconds.")
     pool_pre_ping: bool = Field(False, description="Test each connection before use.")
-    index_type: Text = Field("auto", description="pgvector: auto, hnsw, ivfflat or none. auto follows the row count.")
+    index_type: Text = Field(
+        "auto",
+        description="pgvector: auto, hnsw, ivfflat or none; auto follows the row count. faiss: Flat, which is auto, "
+        "IVF<cells>,Flat, HNSW<links>, and others.",
+    )
     create_index: bool = Field(True, description="Build the index; false leaves it to the database's owner.")
     hnsw_m: int = Field(16, ge=2, le=100, description="Links per node of the HNSW graph.")
     hnsw_ef_construction: int = Field(64, ge=4, le=1000, description="Candidates while building; at least 2 x hnsw_m.")
@@ -213,7 +222,9 @@ class VectorStoreProvider(StrictModel):
     read_strategy: ReadStrategy = Field(
         "round_robin", description="How a search chooses among the replicas that are there."
     )
-    nprobe: int | None = planned("Cells that a search of a FAISS index visits.")
+    nprobe: int | None = Field(
+        None, ge=1, le=65_536, description="Cells that a search of a FAISS IVF index visits; none: their square root."
+    )
     metric: str | None = planned("Distance of a FAISS index.")
     index_path: str | None = planned("File of a FAISS index.")
     on_disk: bool | None = planned("Keep qdrant vectors on disk.")
@@ -231,9 +242,38 @@ class VectorStoreProvider(StrictModel):
         return {("dsn" if key == "url" else key): value for key, value in data.items()}
 
     @model_validator(mode="after")
+    def _dsn_is_postgresql(self) -> Self:
+        if self.kind in ("pgvector", "faiss") and self.dsn is not None:
+            _check_dsn(self.dsn)
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_faiss_index(self) -> Self:
+        if self.kind != "faiss":
+            return self
+        for name in _PGVECTOR_FIELDS:
+            if name in self.model_fields_set:
+                fail_field(name, "has no effect with kind faiss, whose index_type says it all; remove it")
+        if refers_to_environment(self.index_type):
+            return self
+        wanted = parse_faiss_type(self.index_type)
+        if wanted is None:
+            fail_field("index_type", f'found "{self.index_type}"; allowed for faiss: {ALLOWED}')
+        for name in _FAISS_GRAPH_FIELDS:
+            if name in self.model_fields_set and wanted.family != "HNSW":
+                fail_field(name, f"has no effect with index_type {self.index_type}, which is no HNSW index; remove it")
+        if self.nprobe is not None and wanted.family != "IVF":
+            fail_field("nprobe", f"has no effect with index_type {self.index_type}, which has no cells; remove it")
+        if self.nprobe is not None and self.nprobe > wanted.cells:
+            fail_field("nprobe", f"must be at most {wanted.cells}, the cells of {self.index_type}; found {self.nprobe}")
+        return self
+
+    @model_validator(mode="after")
     def _fits_its_index(self) -> Self:
         if self.kind != "pgvector":
             return self
+        if self.nprobe is not None:
+            fail_field("nprobe", "has no effect with kind pgvector, whose ivfflat has probes; remove it")
         if self.index_type not in _PGVECTOR_INDEXES and not refers_to_environment(self.index_type):
             fail_field("index_type", f'found "{self.index_type}"; allowed for pgvector: {", ".join(_PGVECTOR_INDEXES)}')
         if self.hnsw_ef_construction < 2 * self.hnsw_m:
@@ -242,8 +282,6 @@ class VectorStoreProvider(StrictModel):
                 f"must be at least 2 x hnsw_m = {2 * self.hnsw_m}, found {self.hnsw_ef_construction}",
             )
         self._index_fields_have_effect()
-        if self.dsn is not None:
-            _check_dsn(self.dsn)
         return self
 
     def _index_fields_have_effect(self) -> None:
