@@ -13,7 +13,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from tests.support.openai_server import OpenAIServer, silence
+from tests.support.openai_server import OpenAIServer, refusal, silence
 from tests.support.postgres import PostgresServer
 from tests.support.sibyl import Serving, serving, sibyl
 
@@ -161,3 +161,19 @@ def test_a_question_can_be_stopped(browser: Chrome, folder: Path, dsn: str, open
         WebDriverWait(browser, PATIENCE).until(lambda page: part(page, "send").is_enabled())
         assert not stop.is_displayed()
         assert not part(browser, "failure").is_displayed()
+
+
+def test_who_stood_in_for_whom_is_shown(browser: Chrome, folder: Path, dsn: str, openai_server: OpenAIServer) -> None:
+    openai_server.reply_with(refusal(401))
+    file = write_workspace(folder, {"kind": "openai", "model": "gpt-4", "base_url": openai_server.url, "api_key": "k"})
+    document = yaml.safe_load(file.read_text())
+    document["providers"]["llm"]["backup"] = {"kind": "extractive"}
+    asking = {"provider": "primary", "fallback_providers": ["backup"]}
+    document["shops"]["ai_generation"] = {"techniques": {"generation": asking}}
+    file.write_text(yaml.safe_dump(document))
+    with serving(file, environ={"DATABASE_URL": dsn}) as server:
+        browser.get(server.api)
+        asked(browser, QUESTION)
+    assert "Arctic tern" in part(browser, "answer").text
+    assert facts(browser)["Fell back"] == "primary → backup"
+    assert complaints(browser) == []

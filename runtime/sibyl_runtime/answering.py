@@ -15,12 +15,11 @@ from typing import Any, Literal
 import orjson
 
 from sibyl_runtime.cache import AnswerCache, SingleFlight
-from sibyl_runtime.explanation import explained
 from sibyl_runtime.pipeline.context import Deadline, StageTiming
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.store.records import VectorStore
-from sibyl_runtime.techniques.generation import retrieved_chunks, sources
-from sibyl_runtime.techniques.reranking import reranking_told
+from sibyl_runtime.techniques.found import retrieved_chunks
+from sibyl_runtime.techniques.generation import sources
 
 VERSION_MAX_AGE = 1.0
 """Seconds for which the corpus version is taken as read.
@@ -40,10 +39,8 @@ class ToolOutcome:
     structured answer holds, None when nothing was found.
 
     `cache` is `hit` when the answer came without a computation of its own: from the cache, or from an identical call
-    that was under way. Then no tokens were used and nothing was spent. `reranking` says what each reranking step did.
-    `steps` holds, by step, what it tells of how it worked. `explained`
-    says how the answer came about: which language model gave it (`llm`), how complex the question was found
-    (`classification`); nothing for a hit.
+    that was under way. Then no tokens were used and nothing was spent. `steps` holds, by step, what it tells of how it
+    worked, or that it was skipped; nothing for a hit.
     """
 
     output: Mapping[str, Any]
@@ -52,13 +49,11 @@ class ToolOutcome:
     stages: tuple[StageTiming, ...]
     cache: Literal["hit", "miss", "off"]
     seconds: float
-    reranking: Sequence[Mapping[str, Any]] = ()
     prompt_tokens: int = 0
     completion_tokens: int = 0
     finish_reason: str = "stop"
     """As the model gave it: `length` when the answer was cut at its limit. One that is kept was never cut."""
     steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    explained: Mapping[str, Any] = field(default_factory=dict)
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -69,7 +64,7 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
         output = {"answer": None, "sources": sources(retrieved_chunks(result.results) or [])}
     else:
         output = {name: generated[name] for name in ("answer", "sources", "structured") if name in generated}
-    tokens, cost = _spent(found)
+    tokens, cost = _spent(found, priced=result.priced)
     written = generated or {}
     return ToolOutcome(
         output,
@@ -78,20 +73,27 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
         result.stages,
         cache,
         result.seconds,
-        reranking=reranking_told(result.results, result.stages),
         prompt_tokens=written.get("prompt_tokens", 0),
         completion_tokens=written.get("completion_tokens", 0),
         finish_reason=written.get("finish_reason", "stop"),
-        steps=result.notes,
-        explained=explained(result.results),
+        steps=_told(result),
     )
 
 
-def _spent(results: Sequence[Mapping[str, Any]]) -> tuple[int, float | None]:
-    """Tokens and USD of every step that asked a language model; None when the price of one is not known."""
+def _told(result: PipelineResult) -> dict[str, Mapping[str, Any]]:
+    """What each step says of itself, in the order of the steps; of a skipped one, that it was."""
+    skipped = {timing.step for timing in result.stages if timing.skipped}
+    steps = dict.fromkeys([*(timing.step for timing in result.stages), *result.notes])
+    told = {step: {"skipped": True} if step in skipped else result.notes.get(step) for step in steps}
+    return {step: facts for step, facts in told.items() if facts}
+
+
+def _spent(results: Sequence[Mapping[str, Any]], *, priced: bool) -> tuple[int, float | None]:
+    """Tokens and USD of every step that asked a language model; None when the price of one is not known, or when one
+    was asked in vain (not `priced`)."""
     asking = [one for one in results if "cost_usd" in one]
     costs = [one["cost_usd"] for one in asking]
-    return sum(one["tokens"] for one in asking), None if None in costs else sum(costs, 0.0)
+    return sum(one["tokens"] for one in asking), sum(costs, 0.0) if priced and None not in costs else None
 
 
 class CorpusVersion:

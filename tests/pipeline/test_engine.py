@@ -126,14 +126,14 @@ async def test_a_condition_without_a_value_is_an_error_and_never_true(parts: Par
     steps = [
         {"use": "rag.retrieval"},
         {"use": "rag.reranking", "config": {"subtechnique": "diversity"}},
-        {"use": "ai_generation.generation", "condition": "${reranking.avg_score} < 0.5"},
+        {"use": "ai_generation.generation", "condition": "${reranking.model} < 0.5"},
     ]
     parts.document = {"pipelines": {"search": {"steps": steps, "parameters": {"query": QUERY}}}}
     with pytest.raises(StepFailed) as caught:
         await parts.run("search", query="pools")
     assert caught.value.message == (
         "step `generation` of pipeline `search` has a `condition` that cannot be evaluated: "
-        '"${reranking.avg_score} < 0.5": cannot compare null < a number; both sides must be numbers, or both text; '
+        '"${reranking.model} < 0.5": cannot compare null < a number; both sides must be numbers, or both text; '
         "test it for null first, with `... != null and`"
     )
     assert caught.value.details == {"pipeline": "search", "step": "generation"}

@@ -15,6 +15,7 @@ from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, InvalidP
 from sibyl_runtime.pipeline.context import Deadline, StepContext
 from sibyl_runtime.pipeline.engine import PipelineEngine
 from sibyl_runtime.pipeline.run import PipelineResult
+from sibyl_runtime.techniques.generation import NO_SEARCH
 from sibyl_runtime.workspace import parse_workspace
 from tests.support.parts import Parts, ScriptedModel
 
@@ -75,8 +76,10 @@ async def test_a_failure_that_is_provided_for_does_not_end_the_run(
     assert set(result.results) == set(ran) - set(failing)
     assert [timing.step for timing in result.stages if timing.skipped] == sorted(set(steps) - set(ran))
     assert result.reusable is (not failing)
-    assert {step: note["fallback"]["message"] for step, note in result.notes.items()} == {
-        step: str(error) for step, error in failing.items()
+    assert {step: note["fallbacks"] for step, note in result.notes.items()} == {
+        step: [{"from": step, "to": None, "reason": error.code, "message": str(error)}]
+        for step, error in failing.items()
+        if isinstance(error, SibylError)
     }
 
 
@@ -148,7 +151,7 @@ async def test_a_step_that_takes_too_long_is_ended_and_its_timeout_named() -> No
     worker = Hanging({})
     result = await run({"a": {"timeout_s": 0.05, **GO_ON}, "b": {}}, worker, Deadline.after(30))
     assert worker.ran == ["b"]
-    assert result.notes["a"]["fallback"]["code"] == "deadline_exceeded"
+    assert result.notes["a"]["fallbacks"][0]["reason"] == "deadline_exceeded"
 
 
 async def test_a_step_gets_no_more_time_than_the_run_has_left() -> None:
@@ -202,7 +205,52 @@ async def test_without_an_answer_the_chunks_are_still_there(parts: Parts, tmp_pa
     outcome = outcome_of(await parts.run("search", query="pools"), cache="off")
     assert outcome.output["answer"] is None
     assert [source["document"] for source in outcome.output["sources"]] == ["a.txt"]
-    assert outcome.steps == {"generation": {"fallback": {"code": "provider_error", "message": "refused"}}}
+    assert outcome.steps["generation"] == {
+        "fallbacks": [{"from": "generation", "to": None, "reason": "provider_error", "message": "refused"}]
+    }
+    assert outcome.cost_usd == 0.0
+
+
+async def test_what_a_model_cost_that_was_waited_for_in_vain_is_not_known(parts: Parts, tmp_path: Path) -> None:
+    await stocked(parts, tmp_path)
+    generation = {"use": "ai_generation.generation", "on_error": "continue", "timeout_s": 0.3}
+    parts.document = {
+        "providers": {"llm": {"default": {"kind": "openai", "model": "m", "api_key": "k"}}},
+        "pipelines": {"search": {"steps": [{"use": "rag.retrieval"}, generation]}},
+    }
+
+    async def forever() -> None:
+        await asyncio.Event().wait()
+
+    parts.models = {"default": ScriptedModel(answer=DeadlineExceeded("silent"))}
+    said = outcome_of(await parts.run("search", query="pools"), cache="off")
+    parts.models = {"default": ScriptedModel(before=forever)}
+    cut = outcome_of(await parts.run("search", query="pools"), cache="off")
+    assert [(one.cost_usd, one.output["answer"]) for one in (said, cut)] == [(None, None)] * 2
+
+
+async def test_a_question_whose_search_failed_is_told_so_and_costs_nothing(parts: Parts, tmp_path: Path) -> None:
+    await stocked(parts, tmp_path)
+
+    async def broken() -> None:
+        raise DatabaseUnavailable("gone")
+
+    parts.embedder.before = broken
+    model = ScriptedModel()
+    parts.models = {"default": model}
+    steps = [
+        {"use": "rag.retrieval", "on_error": "continue"},
+        {"use": "rag.reranking", "config": {"subtechnique": "bm25"}},
+        {"use": "rag.augmentation"},
+        {"use": "ai_generation.generation"},
+    ]
+    parts.document = {"pipelines": {"search": {"steps": steps}}}
+    result = await parts.run("search", query="pools")
+    outcome = outcome_of(result, cache="off")
+    assert outcome.output == {"answer": NO_SEARCH, "sources": []}
+    assert outcome.steps["retrieval"]["fallbacks"][0]["reason"] == "database_unavailable"
+    assert outcome.steps["generation"]["unanswered"] == "not_searched"
+    assert (result.reusable, outcome.cost_usd, model.requests) == (False, 0.0, [])
 
 
 async def test_the_timeout_of_the_last_step_holds_for_the_ingest_that_it_drains(parts: Parts, tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ async def test_model_switching_saves_what_the_share_of_simple_questions_saves(
     async with opened(document(openai_server, {"provider": GUIDE}), database_dsn, tmp_path) as (runtime, metrics):
         outcomes = await ask(runtime, *questions)
         after = sum(outcome.cost_usd or 0 for outcome in outcomes)
-    assert [outcome.explained["llm"]["provider"] for outcome in outcomes] == (
+    assert [outcome.steps["generation"]["provider"] for outcome in outcomes] == (
         ["simple"] * len(SIMPLE) + ["complex"] * len(COMPLEX)
     )
     assert {received.body["model"] for received in openai_server.received[-len(COMPLEX) :]} == {"gpt-4"}
@@ -127,20 +127,21 @@ async def test_the_response_explains_who_answered_and_why(
     async with opened(raw, database_dsn, tmp_path) as (runtime, metrics):
         openai_server.reply_with(refusal(500), refusal(500), refusal(500), refusal(503), completion(usage=USAGE))
         (outcome,) = await ask(runtime, "Why does a pod restart?")
-    assert outcome.explained == {
-        "classification": {
-            "complexity": 0.4,
-            "is_complex": False,
-            "threshold": 0.7,
-            "rules": [{"rule": "reasoning", "weight": 0.4, "found": ["why"]}],
-        },
-        "llm": {
-            "provider": "complex",
-            "model": "gpt-4-0613",
-            "attempts": 2,
-            "failed": [{"provider": "simple", "code": "provider_error"}],
-        },
+    assert outcome.steps["query_classifier"] == {
+        "complexity": 0.4,
+        "is_complex": False,
+        "threshold": 0.7,
+        "rules": [{"rule": "reasoning", "weight": 0.4, "found": ["why"]}],
     }
+    told = dict(outcome.steps["generation"])
+    [fallback] = told.pop("fallbacks")
+    assert {name: fallback[name] for name in ("from", "to", "reason")} == {
+        "from": "simple", "to": "complex", "reason": "provider_error",
+    }  # fmt: skip
+    assert told == {
+        "provider": "complex", "model": "gpt-4-0613", "attempts": 2, "tokens": outcome.tokens_used,
+        "cost_usd": outcome.cost_usd,
+    }  # fmt: skip
     assert outcome.cost_usd == pytest.approx(cost_of("complex", openai_server.url))
     for provider, retries, status in (("simple", 2, "provider_error"), ("complex", 1, "success")):
         labels = {"provider": provider, "model": MODELS[provider]}
@@ -157,6 +158,6 @@ async def test_an_answer_from_the_cache_was_given_by_nobody(
         openai_server.reply_with(refusal(401), completion(usage=USAGE))
         stood_in, own, kept = await ask(runtime, *["What is a pool?"] * 3)
     assert [outcome.cache for outcome in (stood_in, own, kept)] == ["miss", "miss", "hit"]
-    assert [outcome.explained.get("llm", {}).get("provider") for outcome in (stood_in, own, kept)] == [
+    assert [outcome.steps.get("generation", {}).get("provider") for outcome in (stood_in, own, kept)] == [
         "complex", "simple", None,
     ]  # fmt: skip

@@ -47,6 +47,7 @@ def test_a_question_is_searched_in_several_wordings_and_answered_when_the_model_
         metadata = body["metadata"]
         assert metadata["steps"]["query_processing"] == {
             "subtechnique": "multi_query", "queries": [QUESTION, WORDED], "passages": [],
+            "tokens": 120, "model": "gpt-4-0613", "cost_usd": 0.0042,
         }  # fmt: skip
         assert metadata["steps"]["augmentation"]["chunks"] == len(body["output"]["sources"])
         assert list(metadata["stages"]) == [
@@ -67,6 +68,36 @@ def test_a_question_is_searched_in_several_wordings_and_answered_when_the_model_
                 metadata = response.json()["metadata"]
                 assert metadata["cache"] == "miss", "an answer that lacks what it should have used is not kept"
                 told = metadata["steps"]["query_processing"]
-                assert (told["queries"], told["fallback"]["code"]) == ([f"{QUESTION} {code}"], code)
+                assert (told["queries"], told["fallbacks"][0]["reason"]) == ([f"{QUESTION} {code}"], code)
                 assert metadata["tokens_used"] == 120
+                # The one that was waited for in vain may charge for it; the one that refused does not.
+                assert (metadata["cost_usd"] is None) is (code == "deadline_exceeded")
             assert fallbacks(server, code) == before + 2
+
+
+def test_a_call_that_names_no_provider_is_the_callers_error(
+    database_dsn: str, tmp_path: Path, openai_server: OpenAIServer
+) -> None:
+    model = {"kind": "openai", "model": "gpt-4", "base_url": openai_server.url, "api_key": "k", "max_retries": 0}
+    steps = [{"use": "rag.retrieval"}, {"use": "ai_generation.generation", "config": {"provider": "${model}"}}]
+    parameters = {"query": {"type": "string", "required": True}, "model": {"type": "string"}}
+    tool = {"name": "search_documents", "description": "Ask.", "pipeline": "search", "parameters": parameters}
+    file = write_workspace(
+        tmp_path,
+        providers={"llm": {"primary": model}},
+        pipelines={"search": {"steps": steps}},
+        mcp={"tools": [tool]},
+    )
+    with serving(file, environ={"DATABASE_URL": database_dsn}) as server:
+        for given in ("secondary", "{{ query.__class__ }}", "{% if"):
+            body = {"query": QUESTION, "model": given}
+            response = httpx.post(f"{server.api}/mcp/tools/search_documents", json=body, timeout=30)
+            message = f'no provider in providers.llm is called "{given}"; known: primary'
+            assert (response.status_code, response.json()["error"]) == (
+                400,
+                {
+                    "code": "invalid_parameters",
+                    "message": f"model: {message}",
+                    "details": {"problems": [{"parameter": "model", "message": message}]},
+                },
+            )

@@ -92,11 +92,10 @@ def test_twenty_are_found_and_the_best_of_a_cross_encoder_are_answered_from(
     [source] = body["output"]["sources"]
     assert source["document"] == "bread.md"
     assert 0 < source["rerank_score"] < 1
-    [told] = body["metadata"]["reranking"]
+    told = body["metadata"]["steps"]["reranking"]
     assert told.pop("model").startswith("ms-marco-MiniLM-L-6-v2@")
     assert told == {
-        "step": "reranking", "skipped": False, "subtechnique": "cross_encoder", "candidates": 3, "kept": 1,
-        "shortened": 0, "fallback": None,
+        "subtechnique": "cross_encoder", "candidates": 3, "kept": 1, "shortened": 0, "tokens": 0, "cost_usd": 0.0,
     }  # fmt: skip
     assert list(body["metadata"]["stages"]) == ["embed_ms", "retrieve_ms", "rerank_ms", "generate_ms"]
     [prompted] = [request.body["messages"][0]["content"] for request in openai_server.received if request.body]
@@ -118,7 +117,7 @@ def test_the_condition_of_the_guide_skips_the_model_when_retrieval_was_good(
         body = ask(server)
     assert documents(body)[0] == ("birds.md" if skipped else "bread.md")
     assert len(documents(body)) == 3
-    assert [(one["step"], one["skipped"]) for one in body["metadata"]["reranking"]] == [("reranking", skipped)]
+    assert (body["metadata"]["steps"]["reranking"] == {"skipped": True}) is skipped
     assert ("rerank_ms" in body["metadata"]["stages"]) is not skipped
 
 
@@ -154,8 +153,9 @@ def test_a_language_model_orders_the_chunks_before_it_answers(
     assert [source["title"] for source in body["output"]["sources"]] == kept
     assert answer.index(f"[1] {kept[0]}") < answer.index(f"[2] {kept[1]}")
     assert body["metadata"]["tokens_used"] == 240
-    [told] = body["metadata"]["reranking"]
-    assert (told["model"], told["fallback"], told["kept"]) == ("gpt-4-0613", fallback, 2)
+    told = body["metadata"]["steps"]["reranking"]
+    assert (told["model"], told["kept"]) == ("gpt-4-0613", 2)
+    assert [one["message"] for one in told.get("fallbacks", [])] == ([] if fallback is None else [fallback])
 
 
 def test_a_reranking_model_that_is_not_here_ends_the_start_with_the_field(database_dsn: str, tmp_path: Path) -> None:

@@ -57,18 +57,23 @@ async def test_what_steps_tell_of_their_work_is_in_the_metadata() -> None:
 
 
 async def test_the_metadata_explains_the_answer_as_the_schema_says() -> None:
-    explained = {
-        "llm": {"provider": "a", "model": "m", "attempts": 2, "failed": [{"provider": "b", "code": "overloaded"}]},
-        "classification": {"complexity": 0.4, "is_complex": False, "threshold": 0.7, "rules": []},
+    fallback = {"from": "b", "to": "a", "reason": "overloaded", "message": "busy"}
+    told: dict[str, Any] = {
+        "query_classifier": {"complexity": 0.4, "is_complex": False, "threshold": 0.7, "rules": []},
+        "reranking": {"skipped": True},
+        "generation": {"provider": "a", "model": "m", "attempts": 2, "cost_usd": None, "fallbacks": [fallback]},
     }
 
     async def answer(*_: Any) -> ToolOutcome:
-        return replace(OUTCOME, explained=explained)
+        return replace(OUTCOME, steps=told)
 
     async with served(scripted(answer=answer)) as server:
         body = (await server.call({"query": "Where is the DSN?"})).json()
-    assert {name: body["metadata"][name] for name in explained} == explained
+    assert body["metadata"]["steps"] == told
     jsonschema.validate(body, RESPONSE_SCHEMA)
+    fallback.pop("to")
+    with pytest.raises(jsonschema.ValidationError, match="'to' is a required property"):
+        jsonschema.validate({**body, "metadata": {**body["metadata"], "steps": told}}, RESPONSE_SCHEMA)
 
 
 async def test_an_unknown_tool_names_the_nearest() -> None:

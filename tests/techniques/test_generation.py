@@ -12,7 +12,7 @@ from sibyl_runtime.errors import DeadlineExceeded, Overloaded, ProviderError, Si
 from sibyl_runtime.pipeline.context import Deadline, StepContext
 from sibyl_runtime.providers.protocols import Generation as Answer
 from sibyl_runtime.store.records import Hit
-from sibyl_runtime.techniques.generation import NOTHING_FOUND, Generation
+from sibyl_runtime.techniques.generation import NO_SEARCH, NOTHING_FOUND, Generation
 from sibyl_runtime.workspace import DEFAULT_PROMPT, GenerationConfig
 from tests.pipeline.contexts import step_context
 from tests.support.parts import Parts, ScriptedModel
@@ -61,9 +61,12 @@ async def test_an_answer_comes_with_every_chunk_as_a_source(context: StepContext
         "finish_reason": "stop",
         "provider": "default",
         "attempts": 1,
-        "failed": [],
+        "fallback": False,
     }  # fmt: skip
     assert context.single_use == []
+    assert context.notes["step"] == {
+        "provider": "default", "model": "m-1", "attempts": 1, "tokens": 75, "cost_usd": 0.0021,
+    }  # fmt: skip
 
 
 async def test_the_model_gets_question_passages_and_prompt(context: StepContext, model: ScriptedModel) -> None:
@@ -104,15 +107,22 @@ async def test_without_chunks_no_model_is_asked(context: StepContext, model: Scr
     context.results = {"retrieval": {"chunks": []}}
     assert await run(context) == {
         "answer": NOTHING_FOUND, "sources": [], "tokens": 0, "prompt_tokens": 0, "completion_tokens": 0, "model": None,
-        "cost_usd": 0.0, "finish_reason": "stop", "provider": None, "attempts": 0, "failed": [],
+        "cost_usd": 0.0, "finish_reason": "stop", "provider": None, "attempts": 0, "fallback": False,
     }  # fmt: skip
     assert model.requests == []
+    assert context.notes["step"]["unanswered"] == "nothing_found"
 
 
-async def test_without_a_retrieval_before_it_the_step_says_what_is_missing(context: StepContext) -> None:
-    context.results = {"load_documents": {"documents": 3}}
-    with pytest.raises(StepFailed, match=r"has no chunks to answer from; put a `rag\.retrieval` step that runs before"):
-        await run(context)
+@pytest.mark.parametrize("passed_on", [{}, {"reranking": {"chunks": None, "count": 0}}])
+async def test_where_nothing_was_searched_the_answer_does_not_say_that_nothing_was_found(
+    context: StepContext, model: ScriptedModel, passed_on: dict[str, Any]
+) -> None:
+    context.results = passed_on
+    result = await run(context)
+    assert (result["answer"], result["sources"], model.requests) == (NO_SEARCH, [], [])
+    assert context.notes["step"] == {
+        "provider": None, "model": None, "attempts": 0, "unanswered": "not_searched",
+    }  # fmt: skip
 
 
 async def test_a_price_that_is_not_known_is_not_zero(context: StepContext, model: ScriptedModel) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sibyl_runtime.answering import outcome_of
-from sibyl_runtime.errors import DeadlineExceeded, InvalidParameters, Overloaded, ProviderError, SibylError, StepFailed
+from sibyl_runtime.errors import DeadlineExceeded, InvalidParameters, Overloaded, ProviderError, SibylError
 from sibyl_runtime.pipeline.context import Deadline, Fallback, StepContext
 from sibyl_runtime.providers.embedding import LocalEmbedder
 from sibyl_runtime.providers.protocols import Generation as Answer
@@ -83,9 +83,10 @@ async def test_each_variant_makes_its_queries(
         "queries": queries, "passages": passages, "count": len(queries) + len(passages), "fallback": False,
         "tokens": 42, "model": "scripted", "cost_usd": 0.001,
     }  # fmt: skip
-    assert context.notes == {
-        "step": {"subtechnique": config.get("subtechnique", "rewriting"), "queries": queries, "passages": passages}
-    }
+    assert context.notes["step"] == {
+        "subtechnique": config.get("subtechnique", "rewriting"), "queries": queries, "passages": passages,
+        "tokens": 42, "model": "scripted", "cost_usd": 0.001,
+    }  # fmt: skip
     assert (context.fallbacks, context.single_use) == ([], [])
 
 
@@ -138,7 +139,9 @@ async def test_a_reply_that_is_no_query_costs_what_it_cost_and_the_question_is_s
         "queries": [QUESTION], "passages": [], "count": 1, "fallback": True,
         "tokens": 42, "model": "scripted", "cost_usd": 0.001,
     }  # fmt: skip
-    assert context.notes["step"]["fallback"] == {"code": "provider_error", "message": message}
+    assert context.notes["step"]["fallbacks"] == [
+        {"from": "default", "to": "question", "reason": "provider_error", "message": message}
+    ]
     assert context.fallbacks == [Fallback("step", "provider_error")]
     assert context.single_use == ["step step fell back: provider_error"]
 
@@ -165,7 +168,9 @@ async def test_a_model_that_fails_costs_no_answer(
     result = await run(context)
     assert (result["queries"], result["fallback"]) == ([QUESTION], True)
     assert (result["tokens"], result["model"], result["cost_usd"]) == (0, None, cost)
-    assert context.notes["step"]["fallback"] == {"code": failure.code, "message": failure.message}
+    assert context.notes["step"]["fallbacks"] == [
+        {"from": "default", "to": "question", "reason": failure.code, "message": failure.message}
+    ]
 
 
 async def test_a_model_that_hangs_is_waited_for_no_longer_than_said(context: StepContext, model: ScriptedModel) -> None:
@@ -175,7 +180,7 @@ async def test_a_model_that_hangs_is_waited_for_no_longer_than_said(context: Ste
     model.before = forever
     result = await run(context, timeout=0.05)
     assert (result["queries"], result["fallback"], result["cost_usd"]) == ([QUESTION], True, None)
-    assert context.notes["step"]["fallback"]["message"] == "the language model wrote no query within 0.05 s"
+    assert context.notes["step"]["fallbacks"][0]["message"] == "the language model wrote no query within 0.05 s"
 
 
 async def test_a_timeout_of_something_else_is_a_fault(context: StepContext, model: ScriptedModel) -> None:
@@ -203,11 +208,26 @@ def test_a_text_that_was_cut_is_never_longer_than_said(embedder: LocalEmbedder, 
         assert cut == text
 
 
-async def test_the_extractive_model_is_refused_by_name(context: StepContext) -> None:
-    with pytest.raises(StepFailed, match='uses the language model "quoting", which is extractive and cannot write'):
-        await run(context, provider="quoting")
-    with pytest.raises(StepFailed, match='names the language model "other"; known: default, quoting'):
-        await run(context, provider="other")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("quoting", '"quoting" is extractive, which only quotes, and a model that writes is needed; known: default'),
+        ("other", 'no provider in providers.llm is called "other"; known: default'),
+        ("{{ 1 }}", 'no provider in providers.llm is called "{{ 1 }}"; known: default'),
+    ],
+)
+async def test_a_caller_who_names_a_model_that_cannot_write_is_told_so(
+    parts: Parts, model: ScriptedModel, given: str, message: str
+) -> None:
+    steps = [{"use": "rag.query_processing", "config": {"provider": "${model}"}}, {"use": "rag.retrieval"}]
+    parts.document = {
+        "providers": {"llm": {"default": WRITING, "quoting": {"kind": "extractive"}}},
+        "pipelines": {"search": {"steps": steps, "parameters": {"model": "string"}}},
+    }
+    with pytest.raises(InvalidParameters) as caught:
+        await parts.run("search", query=QUESTION, model=given)
+    assert caught.value.message == f"model: {message}"
+    assert model.requests == []
 
 
 async def test_a_query_must_ask_something(context: StepContext, model: ScriptedModel) -> None:

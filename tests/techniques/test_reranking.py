@@ -58,7 +58,7 @@ async def test_bm25_orders_by_the_words_of_title_heading_and_text(context: StepC
     assert scores == sorted(scores, reverse=True)
     assert (result["top_score"], result["avg_score"]) == (scores[0], pytest.approx(sum(scores) / 4))
     assert {name: result[name] for name in result if name not in ("chunks", "avg_score", "top_score")} == {
-        "count": 4, "subtechnique": "bm25", "model": None, "candidates": 4, "shortened": 0, "fallback": None,
+        "count": 4, "subtechnique": "bm25", "model": None, "candidates": 4, "shortened": 0, "fallback": False,
         "tokens": 0, "cost_usd": 0.0,
     }  # fmt: skip
 
@@ -119,7 +119,7 @@ async def test_a_language_model_is_asked_once_for_the_chunks_to_keep(
     assert "[2] Pools\nSizes\nA pool bounds the connections.\n\n[3] Caches\nA cache" in request.prompt
     assert "numbers of the 2 most helpful" in request.prompt
     assert {name: result[name] for name in ("model", "tokens", "cost_usd", "fallback", "top_score")} == {
-        "model": "m-1", "tokens": 75, "cost_usd": 0.002, "fallback": None, "top_score": 0.9,
+        "model": "m-1", "tokens": 75, "cost_usd": 0.002, "fallback": False, "top_score": 0.9,
     }  # fmt: skip
     assert context.single_use == []
 
@@ -136,9 +136,12 @@ async def test_a_reply_that_is_no_order_leaves_the_order_found_and_is_told(
     model.answer = Answer("Passage 3 is best.", "m-1", 70, 5, "stop")
     result = await run(context, subtechnique="llm", top_k=2)
     assert ids(result) == "ab"
-    assert result["fallback"] == "the reply of m-1 is not 2 different numbers from 1 to 4"
-    assert result["tokens"] == 75
-    assert context.single_use == [f"the chunks were not reranked: {result['fallback']}"]
+    assert (result["fallback"], result["tokens"]) == (True, 75)
+    refused = "the reply of m-1 is not 2 different numbers from 1 to 4"
+    assert context.notes[context.step]["fallbacks"] == [
+        {"from": "default", "to": "order found", "reason": "provider_error", "message": refused}
+    ]
+    assert context.single_use == [f"step {context.step} fell back: provider_error"]
 
 
 async def test_a_language_model_that_fails_fails_the_step(context: StepContext, model: ScriptedModel) -> None:
@@ -151,18 +154,18 @@ async def test_a_language_model_that_fails_fails_the_step(context: StepContext, 
 async def test_without_chunks_nothing_is_asked(context: StepContext, model: ScriptedModel, subtechnique: str) -> None:
     context.results = {"retrieval": {"chunks": []}}
     result = await run(context, subtechnique=subtechnique)
-    assert (result["chunks"], result["count"], result["avg_score"], result["top_score"]) == ([], 0, None, None)
-    assert (result["candidates"], result["fallback"], model.requests) == (0, None, [])
+    assert (result["chunks"], result["count"], result["avg_score"], result["top_score"]) == ([], 0, 0.0, 0.0)
+    assert (result["candidates"], result["fallback"], model.requests) == (0, False, [])
 
 
-async def test_without_a_retrieval_the_step_says_what_it_needs(context: StepContext) -> None:
+async def test_where_nothing_was_searched_that_is_passed_on(context: StepContext) -> None:
     context.results = {}
-    with pytest.raises(StepFailed, match=r"has no chunks to put in order; put a `rag\.retrieval` step"):
-        await run(context, subtechnique="bm25")
+    result = await run(context, subtechnique="bm25")
+    assert (result["chunks"], result["count"], result["avg_score"], result["candidates"]) == (None, 0, 0.0, 0)
 
 
-def told(result: PipelineResult) -> list[dict[str, Any]]:
-    return [dict(one) for one in outcome_of(result, cache="off").reranking]
+def told(result: PipelineResult) -> dict[str, Any]:
+    return dict(outcome_of(result, cache="off").steps["reranking"])
 
 
 @pytest.mark.parametrize(("bound", "runs"), [(1.1, True), (-1.0, False)])
@@ -187,9 +190,10 @@ async def test_the_condition_of_the_guide_decides_and_the_metadata_tells(
         ("reranking", not runs)
     ]
     done = {
-        "subtechnique": "bm25", "model": None, "candidates": 4, "shortened": 0, "fallback": None, "kept": 2,
+        "subtechnique": "bm25", "model": None, "candidates": 4, "shortened": 0, "kept": 2, "tokens": 0,
+        "cost_usd": 0.0,
     }  # fmt: skip
-    assert told(result) == [{"step": "reranking", "skipped": not runs, **(done if runs else {})}]
+    assert told(result) == (done if runs else {"skipped": True})
 
 
 async def test_what_was_spent_on_the_order_is_part_of_what_the_answer_cost(

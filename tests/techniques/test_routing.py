@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sibyl_runtime.errors import Overloaded, ProviderError, StepFailed
+from sibyl_runtime.answering import outcome_of
+from sibyl_runtime.errors import DeadlineExceeded, InvalidParameters, Overloaded, ProviderError, StepFailed
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.providers.protocols import Generation
 from tests.support.parts import Parts, ScriptedModel
@@ -93,8 +95,11 @@ async def test_a_classifier_that_was_skipped_leaves_no_complexity(
 async def test_a_callers_text_is_a_name_and_never_a_template(parts: Parts, models: dict[str, ScriptedModel]) -> None:
     parts.document = pipeline({"provider": "${model}"})
     assert (await ask(parts, model="complex")).results["generation"]["provider"] == "complex"
-    with pytest.raises(StepFailed, match=r"names the language model \"\{\{ 'complex' \}\}\"; known: complex, default"):
-        await ask(parts, model="{{ 'complex' }}")
+    for text in ("{{ 'complex' }}", "{% if %}", "nobody"):
+        with pytest.raises(InvalidParameters) as caught:
+            await ask(parts, model=text)
+        message = f'no provider in providers.llm is called "{text}"; known: complex, default, emergency, simple'
+        assert caught.value.details == {"problems": [{"parameter": "model", "message": message}]}
     assert len(models["complex"].requests) == 1
 
 
@@ -107,11 +112,24 @@ async def test_the_next_provider_answers_and_its_answer_is_not_kept(
     result = await ask(parts)
     found = result.results["generation"]
     assert (found["answer"], found["provider"], found["model"]) == ("By emergency [1].", "emergency", "emergency-1")
-    assert found["failed"] == [
-        {"provider": "simple", "code": "overloaded"},
-        {"provider": "complex", "code": "provider_error"},
+    assert found["fallback"] is True
+    assert result.notes["generation"]["fallbacks"] == [
+        {"from": "simple", "to": "complex", "reason": "overloaded", "message": "busy"},
+        {"from": "complex", "to": "emergency", "reason": "provider_error", "message": "down"},
     ]
     assert not result.reusable
+
+
+@pytest.mark.parametrize(("failure", "known"), [(DeadlineExceeded("silent"), False), (ProviderError("401"), True)])
+async def test_what_an_answer_cost_is_not_known_when_another_model_was_waited_for_in_vain(
+    parts: Parts, models: dict[str, ScriptedModel], failure: Exception, known: bool
+) -> None:
+    models["simple"].answer = failure
+    models["complex"].answer = Generation("It is [1].", "c-1", 7, 5, "stop", cost_usd=Decimal("0.5"))
+    parts.document = pipeline({"provider": "simple", "fallback_providers": ["complex"]})
+    result = await ask(parts)
+    assert result.results["generation"]["cost_usd"] == (0.5 if known else None)
+    assert outcome_of(result, cache="off").cost_usd == (0.5 if known else None)
 
 
 async def test_the_chosen_provider_is_not_asked_twice(parts: Parts, models: dict[str, ScriptedModel]) -> None:

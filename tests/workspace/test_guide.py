@@ -99,11 +99,23 @@ def pipeline_around(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [fragment.get(use, {"use": use}) for use in order if use in fragment or use != "rag.reranking"]
 
 
+def searching(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps, with a retrieval before a generation that has none to answer from."""
+    uses = [technique(step["use"]).id for step in steps]
+    if SEARCH[1] not in uses or SEARCH[0] in uses:
+        return steps
+    return [*steps[: uses.index(SEARCH[1])], {"use": SEARCH[0]}, *steps[uses.index(SEARCH[1]) :]]
+
+
 def document_of(written: Mapping[str, Any]) -> dict[str, Any]:
-    """The block in a minimal document: `steps` in a pipeline, and a model for a provider that is given none."""
+    """The block in a minimal document: `steps` in a pipeline, a model for a provider that is given none, and a search
+    for a pipeline that answers without one."""
     minimal = {"providers": {"llm": {"primary": {"kind": "openai", "model": "gpt-3.5-turbo"}}}}
     if "steps" not in written:
-        return merged(minimal, written)
+        document = merged(minimal, written)
+        for pipeline in document.get("pipelines", {}).values():
+            pipeline["steps"] = searching(pipeline["steps"])
+        return document
     rest = {key: value for key, value in written.items() if key != "steps"}
     return merged(minimal, {**rest, "pipelines": {"fragment": {"steps": pipeline_around(written["steps"])}}})
 

@@ -50,7 +50,7 @@ INGEST = ["data.load_documents", "rag.chunking", "rag.embedding", "data.store_ve
         ("data", "max_file_size", 50 * 1024 * 1024, INGEST[:1], LoadDocumentsConfig),
         ("rag", "chunk_size", 256, INGEST[:2], ChunkingConfig),
         ("rag", "top_k", 5, ["rag.retrieval"], RetrievalConfig),
-        ("ai_generation", "max_tokens", None, ["ai_generation.generation"], GenerationConfig),
+        ("ai_generation", "max_tokens", None, ["rag.retrieval", "ai_generation.generation"], GenerationConfig),
     ],
 )
 @pytest.mark.parametrize(

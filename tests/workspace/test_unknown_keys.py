@@ -18,6 +18,7 @@ FREE = (
     ("providers", "vector_store"),
     ("shops",),
     ("pipelines",),
+    ("mcp", "authentication", "key_metadata"),
 )
 USER_NAMES = {"parameters", "filters", "defaults", "properties"}
 

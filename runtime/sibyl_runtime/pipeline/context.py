@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar
 
-from sibyl_runtime.errors import SibylError, StepFailed
+from sibyl_runtime.errors import StepFailed
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import IngestLedger, IngestProgress, Progress, SkippedFile
 from sibyl_runtime.pipeline.listening import Event, Listener
@@ -19,6 +19,7 @@ from sibyl_runtime.workspace import Workspace
 
 __all__ = [
     "Deadline",
+    "Failure",
     "Fallback",
     "IngestLedger",
     "IngestProgress",
@@ -48,6 +49,18 @@ class Services:
     cross_encoders: Mapping[str, CrossEncoder] = field(default_factory=dict)
 
 
+class Failure(Protocol):
+    """What failed, as far as a caller is told: an error of the runtime, or what is kept of one."""
+
+    @property
+    def code(self) -> str:
+        """The code of the error."""
+
+    @property
+    def message(self) -> str:
+        """What happened, and what to do."""
+
+
 @dataclass(frozen=True)
 class Fallback:
     """A step that did its work without what it should have used; `reason` is the code of the error."""
@@ -70,6 +83,8 @@ class StepContext:
     recorder: StageRecorder = field(default_factory=lambda: StageRecorder(""))
     single_use: list[str] = field(default_factory=list)
     """Reasons why the outcome of this run must not be kept for others; a step may add one."""
+    unpriced: list[str] = field(default_factory=list)
+    """Steps that asked a model in vain, which may charge for it: what the run cost is not known."""
     listener: Listener | None = None
     """Who hears the answer while it is made: set for the step whose answer will be the run's, None for all others."""
 
@@ -91,11 +106,15 @@ class StepContext:
         """Tell the caller something of how this step worked."""
         self.notes.setdefault(self.step, {}).update(facts)
 
-    def fell_back(self, error: SibylError) -> None:
-        """The step did without something that failed: the caller is told, it is counted, and nobody else is served."""
-        self.fallbacks.append(Fallback(self.step, error.code))
-        self.note(fallback={"code": error.code, "message": error.message})
-        self.single_use.append(f"step {self.step} fell back: {error.code}")
+    def fell_back(self, failure: Failure, *, wanted: str | None = None, used: str | None = None) -> None:
+        """The step did without something that failed: the caller is told, it is counted, and nobody else is served.
+
+        `wanted` is what failed, None for the step as a whole; `used` is what took its place, None when nothing did.
+        """
+        self.fallbacks.append(Fallback(self.step, failure.code))
+        told = {"from": wanted or self.step, "to": used, "reason": failure.code, "message": failure.message}
+        self.notes.setdefault(self.step, {}).setdefault("fallbacks", []).append(told)
+        self.single_use.append(f"step {self.step} fell back: {failure.code}")
 
     def stream(self, kind: type[AnyStream], *, made_by: str) -> AnyStream:
         """The nearest earlier stream of this kind. Raises StepFailed naming the technique that has to come before."""

@@ -24,7 +24,7 @@ class PipelineResult:
 
     `ledgers` holds one entry per load that ran, with what it skipped. `seconds` is the wall time of the whole run.
     `reusable` is False when a step said that its answer must not serve anybody else. `notes` holds, by step, what it
-    tells the caller of how it worked.
+    tells the caller of how it worked. `priced` is False when a model was waited for in vain, which may have charged.
     """
 
     pipeline: str
@@ -34,6 +34,7 @@ class PipelineResult:
     ledgers: tuple[IngestLedger, ...] = ()
     reusable: bool = True
     notes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    priced: bool = True
 
 
 @dataclass
@@ -51,6 +52,7 @@ class PipelineRun:
     listener: Listener | None = None
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     fallbacks: list[Fallback] = field(default_factory=list)
+    unpriced: list[str] = field(default_factory=list)
 
     def context(self, step: str, seconds: float | None = None) -> StepContext:
         """What the step called `step` is given, which may take so many `seconds`; None: what is left of the run."""
@@ -66,6 +68,7 @@ class PipelineRun:
             single_use=self.single_use,
             notes=self.notes,
             fallbacks=self.fallbacks,
+            unpriced=self.unpriced,
         )
 
     async def finish(self, context: StepContext, stage: str, work: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
@@ -136,6 +139,7 @@ class PipelineRun:
             ledgers=tuple(ledgers.values()),
             reusable=not self.single_use,
             notes=self.notes,
+            priced=not self.unpriced,
         )
 
     def _streams(self) -> list[tuple[str, Stream[Any]]]:

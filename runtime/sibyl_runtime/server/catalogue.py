@@ -20,6 +20,33 @@ _SAMPLES: Mapping[str, Any] = {
     "object": {},
 }
 
+STEP_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "Depends on the technique; these mean the same for all.",
+    "properties": {
+        "skipped": {"type": "boolean", "description": "The step did not run: its condition was false."},
+        "fallbacks": {
+            "type": "array",
+            "description": "What the step did without, in order.",
+            "items": {
+                "type": "object",
+                "required": ["from", "to", "reason", "message"],
+                "properties": {
+                    "from": {"type": "string", "description": "What failed: a provider, or the step itself."},
+                    "to": {"type": ["string", "null"], "description": "What took its place; null: nothing."},
+                    "reason": {"type": "string", "description": "The code of the error."},
+                    "message": {"type": "string"},
+                },
+            },
+        },
+        "provider": {"type": ["string", "null"], "description": "Which language model answered; null: none was asked."},
+        "model": {"type": ["string", "null"]},
+        "attempts": {"type": "integer", "description": "How often the model was sent the request."},
+        "tokens": {"type": "integer"},
+        "cost_usd": {"type": ["number", "null"], "description": "null: not known"},
+        "unanswered": {"enum": ["nothing_found", "not_searched"], "description": "Why no model was asked."},
+    },
+}
 RESPONSE_SCHEMA: dict[str, Any] = {
     "type": "object",
     "required": ["output", "metadata"],
@@ -62,59 +89,11 @@ RESPONSE_SCHEMA: dict[str, Any] = {
                 "stages": {"type": "object", "additionalProperties": {"type": "number"}},
                 "steps": {
                     "type": "object",
-                    "additionalProperties": {"type": "object"},
-                    "description": "By step, what it tells of how it worked; left out when no step does.",
+                    "additionalProperties": STEP_SCHEMA,
+                    "description": "By step, what it tells of how it worked; not there for an answer from the cache.",
                 },
                 "cache": {"enum": ["hit", "miss", "off"]},
                 "request_id": {"type": "string"},
-                "reranking": {
-                    "type": "array",
-                    "description": "one per step that reranks; what it did, or that it was skipped",
-                    "items": {
-                        "type": "object",
-                        "required": ["step", "skipped"],
-                        "properties": {
-                            "step": {"type": "string"},
-                            "skipped": {"type": "boolean"},
-                            "subtechnique": {"type": "string"},
-                            "model": {"type": ["string", "null"]},
-                            "candidates": {"type": "integer"},
-                            "kept": {"type": "integer"},
-                            "shortened": {"type": "integer"},
-                            "fallback": {"type": ["string", "null"]},
-                        },
-                    },
-                },
-                "llm": {
-                    "type": "object",
-                    "description": "Which provider answered; not there when none was asked, or from the cache.",
-                    "required": ["provider", "model", "attempts", "failed"],
-                    "properties": {
-                        "provider": {"type": "string"},
-                        "model": {"type": "string"},
-                        "attempts": {"type": "integer", "description": "How often it was sent the request."},
-                        "failed": {
-                            "type": "array",
-                            "description": "Providers that were asked before it, and the codes of their errors.",
-                            "items": {
-                                "type": "object",
-                                "required": ["provider", "code"],
-                                "properties": {"provider": {"type": "string"}, "code": {"type": "string"}},
-                            },
-                        },
-                    },
-                },
-                "classification": {
-                    "type": "object",
-                    "description": "What infrastructure.query_classifier found.",
-                    "required": ["complexity", "is_complex", "threshold", "rules"],
-                    "properties": {
-                        "complexity": {"type": "number", "minimum": 0, "maximum": 1},
-                        "is_complex": {"type": "boolean"},
-                        "threshold": {"type": "number"},
-                        "rules": {"type": "array", "items": {"type": "object"}},
-                    },
-                },
             },
         },
     },

@@ -22,8 +22,6 @@ def reply(tool: str, outcome: ToolOutcome, seconds: float, *, request_id: str | 
             **({"steps": outcome.steps} if outcome.steps else {}),
             "cache": outcome.cache,
             "request_id": request_id,
-            **({"reranking": outcome.reranking} if outcome.reranking else {}),
-            **outcome.explained,
         },
     }
 

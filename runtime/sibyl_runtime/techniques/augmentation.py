@@ -10,7 +10,7 @@ from sibyl_runtime.pipeline.context import StepContext
 from sibyl_runtime.providers.protocols import Embedder
 from sibyl_runtime.store.records import Hit
 from sibyl_runtime.techniques.assembly import assembled, best_at_the_ends, within, without_repetition
-from sibyl_runtime.techniques.generation import retrieved_chunks
+from sibyl_runtime.techniques.found import NOT_SEARCHED, retrieved_chunks
 from sibyl_runtime.techniques.prompts import passages_of
 from sibyl_runtime.techniques.retrieval import scores
 from sibyl_runtime.workspace import AugmentationConfig
@@ -24,10 +24,13 @@ class Augmentation:
     merges: frozenset[str] = frozenset()
 
     async def run(self, context: StepContext, config: AugmentationConfig) -> Mapping[str, Any]:
-        """`chunks` are best first, and their numbers in `context` follow that; `dropped` were left out."""
+        """`chunks` are best first, and their numbers in `context` follow that; `dropped` were left out.
+
+        `chunks` is None where nothing was searched, because retrieval failed or was skipped.
+        """
         hits = retrieved_chunks(context.results)
         if hits is None:
-            raise context.failed("has no chunks to make a context of; put a `rag.retrieval` step that runs before it")
+            return {**NOT_SEARCHED, "dropped": 0, "context": "", "context_tokens": 0}
         with context.timed("augment"):
             # Counting the tokens of many chunks takes longer than other requests should wait.
             kept, text, tokens = await asyncio.to_thread(_context, hits, config, context.services.embedder)

@@ -8,18 +8,21 @@ from typing import Any
 
 from sibyl_runtime.pipeline.context import StepContext
 from sibyl_runtime.pipeline.listening import AnswerText, SourcesFound
-from sibyl_runtime.providers.llm.fallback import first_answer
+from sibyl_runtime.providers.llm.fallback import Answered, first_answer
 from sibyl_runtime.providers.protocols import Generation as Answer
 from sibyl_runtime.providers.protocols import GenerationRequest, LanguageModel, Passage
 from sibyl_runtime.store.records import Hit
+from sibyl_runtime.techniques.found import assembled_context, retrieved_chunks
 from sibyl_runtime.techniques.pieces import Pieces
 from sibyl_runtime.techniques.prompts import numbered, passages_of, rendered
 from sibyl_runtime.techniques.retrieval import question
 from sibyl_runtime.techniques.routing import route
+from sibyl_runtime.techniques.spending import asking, nothing_spent, spent
 from sibyl_runtime.techniques.structured import CUT_SHORT, structured_answer
 from sibyl_runtime.workspace import GenerationConfig
 
 NOTHING_FOUND = "Nothing in the documents answers this question."
+NO_SEARCH = "The documents could not be searched, so this question is not answered."
 
 
 class Generation:
@@ -32,53 +35,60 @@ class Generation:
     async def run(self, context: StepContext, config: GenerationConfig) -> Mapping[str, Any]:
         """`cost_usd` is a float, None when the price is not known.
 
-        Without chunks no model is asked: the answer says that nothing was found, at no cost. A structured answer is
-        also there as an object, `structured`: None when nothing was found.
+        Without chunks no model is asked: the answer says that nothing was found, or that nothing was searched because
+        retrieval failed or was skipped. A structured answer is also there as an object, `structured`: None without
+        chunks.
         """
         query = question(context.parameters)
-        hits = _retrieved(context)
+        hits = retrieved_chunks(context.results)
         models = route(context, config, query)
         if not hits:
-            return {**_NOTHING, **({"structured": None} if config.answer_schema else {})}
+            return _without_sources(context, config, searched=hits is not None)
         passages = passages_of(hits)
         request = _request(context, config, query, passages)
         await context.tell(SourcesFound([_without_citation(source) for source in sources(hits)]))
-        asking = _Asking(context, config)
-        routed = await first_answer(models, request, asking.ask, begun=lambda: asking.begun)
+        asked = _Asking(context, config)
+        routed = await first_answer(models, request, asked.ask, begun=lambda: asked.begun)
         answer = routed.answer
         if answer.finish_reason in CUT_SHORT:
             context.single_use.append(f"the answer ended early: {answer.finish_reason}")
-        if routed.failed:
-            context.single_use.append(f"provider {routed.provider} stood in for {routed.failed[0].provider}")
+        _stood_in(context, routed)
+        told = {"provider": routed.provider, "attempts": answer.attempts, **spent(context, answer)}
+        context.note(**told)
         return {
             "answer": answer.text,
             "sources": sources(hits, answer.cited),
-            "tokens": answer.prompt_tokens + answer.completion_tokens,
             "prompt_tokens": answer.prompt_tokens,
             "completion_tokens": answer.completion_tokens,
-            "model": answer.model,
-            "cost_usd": _cost(answer),
             "finish_reason": answer.finish_reason,
-            "provider": routed.provider,
-            "attempts": answer.attempts,
-            "failed": [{"provider": one.provider, "code": one.code} for one in routed.failed],
-            **asking.extra,
+            "fallback": bool(routed.failed),
+            **told,
+            **asked.extra,
         }
 
 
-_NOTHING: Mapping[str, Any] = {
-    "answer": NOTHING_FOUND,
-    "sources": [],
-    "tokens": 0,
-    "prompt_tokens": 0,
-    "completion_tokens": 0,
-    "model": None,
-    "cost_usd": 0.0,
-    "finish_reason": "stop",
-    "provider": None,
-    "attempts": 0,
-    "failed": [],
-}
+def _without_sources(context: StepContext, config: GenerationConfig, *, searched: bool) -> dict[str, Any]:
+    """What is answered when there is nothing to answer from: no model is asked."""
+    context.note(provider=None, model=None, attempts=0, unanswered="nothing_found" if searched else "not_searched")
+    return {
+        "answer": NOTHING_FOUND if searched else NO_SEARCH,
+        "sources": [],
+        **nothing_spent(context),
+        "prompt_tokens": 0,
+        "completion_tokens": 0,
+        "finish_reason": "stop",
+        "provider": None,
+        "attempts": 0,
+        "fallback": False,
+        **({"structured": None} if config.answer_schema else {}),
+    }
+
+
+def _stood_in(context: StepContext, routed: Answered) -> None:
+    """Tell of each provider that did not answer, and who was asked after it."""
+    for position, one in enumerate(routed.failed, start=1):
+        following = routed.failed[position].provider if position < len(routed.failed) else routed.provider
+        context.fell_back(one, wanted=one.provider, used=following)
 
 
 class _Asking:
@@ -92,6 +102,10 @@ class _Asking:
 
     async def ask(self, model: LanguageModel, request: GenerationRequest) -> Answer:
         """The answer of one model."""
+        with asking(self._context, model.name):
+            return await self._ask(model, request)
+
+    async def _ask(self, model: LanguageModel, request: GenerationRequest) -> Answer:
         if self._config.answer_schema is not None:
             answer, value = await structured_answer(self._context, model, request, self._config.answer_schema)
             self.extra = {"structured": value}
@@ -143,31 +157,6 @@ def sources(hits: Sequence[Hit], cited: Sequence[int] = ()) -> list[dict[str, An
     ]
 
 
-def retrieved_chunks(results: Mapping[str, Mapping[str, Any]]) -> list[Hit] | None:
-    """The chunks of the last step that retrieved; None when no step did."""
-    for result in reversed(list(results.values())):
-        chunks = result.get("chunks")
-        if isinstance(chunks, list):
-            return chunks
-    return None
-
-
-def assembled_context(results: Mapping[str, Mapping[str, Any]]) -> str | None:
-    """The context that was made of the chunks of `retrieved_chunks`; None when no step made one of just these."""
-    for result in reversed(list(results.values())):
-        if isinstance(result.get("chunks"), list):
-            context: str | None = result.get("context")
-            return context
-    return None
-
-
-def _retrieved(context: StepContext) -> list[Hit]:
-    hits = retrieved_chunks(context.results)
-    if hits is None:
-        raise context.failed("has no chunks to answer from; put a `rag.retrieval` step that runs before it")
-    return hits
-
-
 def _request(
     context: StepContext, config: GenerationConfig, query: str, passages: Sequence[Passage]
 ) -> GenerationRequest:
@@ -184,7 +173,3 @@ def _request(
         stop_sequences=tuple(config.stop_sequences),
         timeout=context.deadline.remaining(),
     )
-
-
-def _cost(answer: Answer) -> float | None:
-    return None if answer.cost_usd is None else float(answer.cost_usd)

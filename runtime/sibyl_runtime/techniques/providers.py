@@ -18,7 +18,10 @@ def require_default(context: StepContext, kind: str, named: str | None, default:
 
 
 def language_model(context: StepContext, named: str | None) -> LanguageModel:
-    """The language model that a step names, or the default one. Raises StepFailed for a name that is not known."""
+    """The language model that a step names, or the default one.
+
+    Raises StepFailed for a name that is not known: the checks of the document, and of a call's arguments, refuse one.
+    """
     models = context.services.language_models
     name = named or context.services.default_language_model
     if name not in models:

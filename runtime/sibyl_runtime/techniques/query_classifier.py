@@ -22,9 +22,11 @@ class QueryClassifier:
         """`complexity` is 0 to 1; `is_complex` says whether it reaches the threshold; `rules` explain it."""
         with context.timed("classify"):
             judged = complexity(question(context.parameters))
-        return {
+        found = {
             "complexity": judged.value,
             "is_complex": judged.value >= config.complexity_threshold,
             "threshold": config.complexity_threshold,
             "rules": [shown(rule) for rule in judged.fired],
         }
+        context.note(**found)
+        return found

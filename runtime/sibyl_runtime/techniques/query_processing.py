@@ -19,6 +19,7 @@ from sibyl_runtime.techniques.providers import language_model
 from sibyl_runtime.techniques.query_prompts import PROMPTS
 from sibyl_runtime.techniques.query_replies import UnreadableReply, distinct, passage, queries, single_query
 from sibyl_runtime.techniques.retrieval import question
+from sibyl_runtime.techniques.spending import asking, nothing_spent, spent
 from sibyl_runtime.techniques.structured import CUT_SHORT
 from sibyl_runtime.workspace import QueryProcessingConfig
 
@@ -52,30 +53,18 @@ class QueryProcessing:
         `cost_usd` is None where it is not known: also after a wait in vain, which the provider may charge for.
         """
         asked = question(context.parameters)
-        model = _writing_model(context, config.provider)
-        spent: dict[str, Any] = {"tokens": 0, "model": None, "cost_usd": 0.0}
-        searches = None
+        model = language_model(context, config.provider)
+        reply, searches = None, None
         with context.timed("process_query"):
             try:
-                reply = await _reply(context, config, model, asked)
-                spent = _spent(reply)
+                with asking(context, model.name):
+                    reply = await _reply(context, config, model, asked)
                 searches = _read(reply, config, asked)
-            except DeadlineExceeded as error:
-                spent["cost_usd"] = None
-                context.fell_back(error)
             except SibylError as error:
-                context.fell_back(error)
-        return _result(context, config, asked, searches) | spent
-
-
-def _writing_model(context: StepContext, provider: str | None) -> LanguageModel:
-    """The checks of the document have refused the extractive model; a parameter may still have named it."""
-    model = language_model(context, provider)
-    workspace = context.services.workspace
-    name = provider or context.services.default_language_model
-    if workspace.providers.llm.get(name, workspace.default_llm[1]).kind == "extractive":
-        raise context.failed(f'uses the language model "{name}", which is extractive and cannot write queries')
-    return model
+                context.fell_back(error, wanted=model.name, used="question")
+        cost = nothing_spent(context) if reply is None else spent(context, reply)
+        context.note(**cost)
+        return _result(context, config, asked, searches) | cost
 
 
 async def _reply(context: StepContext, config: QueryProcessingConfig, model: LanguageModel, asked: str) -> Generation:
@@ -152,11 +141,3 @@ def first_tokens(text: str, tokens: int, embedder: Embedder) -> str:
     while len(found := embedder.tokenize(text)) > tokens:
         text = text[: found[tokens].start].rstrip()
     return text
-
-
-def _spent(reply: Generation) -> dict[str, Any]:
-    return {
-        "tokens": reply.prompt_tokens + reply.completion_tokens,
-        "model": reply.model,
-        "cost_usd": None if reply.cost_usd is None else float(reply.cost_usd),
-    }

@@ -7,15 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sibyl_runtime.errors import ProviderError
 from sibyl_runtime.pipeline.context import StepContext
-from sibyl_runtime.pipeline.timing import StageTiming
 from sibyl_runtime.providers.protocols import GenerationRequest, Passage
 from sibyl_runtime.store.records import Hit
-from sibyl_runtime.techniques.generation import retrieved_chunks
+from sibyl_runtime.techniques.found import NOT_SEARCHED, retrieved_chunks
 from sibyl_runtime.techniques.ordering.asked import positions, prompt
 from sibyl_runtime.techniques.ordering.orders import by_score, diverse, fused
 from sibyl_runtime.techniques.ordering.words import bm25, likeness
-from sibyl_runtime.techniques.retrieval import question
+from sibyl_runtime.techniques.providers import language_model
+from sibyl_runtime.techniques.retrieval import question, scores
+from sibyl_runtime.techniques.spending import asking, nothing_spent, spent
 from sibyl_runtime.workspace import RerankingConfig
 
 STAGE = "rerank"
@@ -29,9 +31,8 @@ class _Order:
     scores: Sequence[float] | None = None
     model: str | None = None
     shortened: int = 0
-    fallback: str | None = None
-    tokens: int = 0
-    cost_usd: float | None = 0.0
+    fallback: bool = False
+    cost: Mapping[str, Any] | None = None
 
 
 class Reranking:
@@ -45,45 +46,23 @@ class Reranking:
         """`chunks` is a list of Hits, best first, `top_k` at most.
 
         `avg_score` and `top_score` are on the scale of the subtechnique; `llm` and `diversity` give only an order, so
-        theirs are the similarity of the chunks kept. Both are None without chunks, and no model is asked then.
-        `fallback` says why the order is the one found; None when it is a new one.
+        theirs are the similarity of the chunks kept. Both are 0 without chunks, and no model is asked then. `fallback`:
+        the order is the one found. `chunks` is None where nothing was searched: retrieval failed, or was skipped.
         """
         query = question(context.parameters)
         hits = retrieved_chunks(context.results)
-        if hits is None:
-            raise context.failed("has no chunks to put in order; put a `rag.retrieval` step that runs before it")
         with context.timed(STAGE):
             order = await _ordered(context, config, query, hits) if hits else _Order([])
-        if order.fallback is not None:
-            context.single_use.append(f"the chunks were not reranked: {order.fallback}")
-        kept = _kept(hits, order)[: config.top_k]
-        return {
-            "chunks": kept,
-            "count": len(kept),
-            **_scores(kept),
+        kept = _kept(hits or (), order)[: config.top_k]
+        told = {
             "subtechnique": config.subtechnique,
-            "model": order.model,
-            "candidates": len(hits),
+            "candidates": len(hits or ()),
             "shortened": order.shortened,
-            "fallback": order.fallback,
-            "tokens": order.tokens,
-            "cost_usd": order.cost_usd,
+            **(order.cost or {**nothing_spent(context), "model": order.model}),
         }
-
-
-def reranking_told(
-    results: Mapping[str, Mapping[str, Any]], stages: Sequence[StageTiming]
-) -> tuple[dict[str, Any], ...]:
-    """What each reranking step of a run did, in their order, for the metadata of the answer; skipped ones too."""
-    told = []
-    for step in dict.fromkeys(timing.step for timing in stages if timing.stage == STAGE):
-        result = results.get(step)
-        if result is None:
-            told.append({"step": step, "skipped": True})
-            continue
-        known = {key: result[key] for key in ("subtechnique", "model", "candidates", "shortened", "fallback")}
-        told.append({"step": step, "skipped": False, **known, "kept": result["count"]})
-    return tuple(told)
+        context.note(**told, kept=len(kept))
+        found = NOT_SEARCHED if hits is None else {"chunks": kept, "count": len(kept), **scores(kept)}
+        return {**found, **told, "fallback": order.fallback}
 
 
 async def _ordered(context: StepContext, config: RerankingConfig, query: str, hits: Sequence[Hit]) -> _Order:
@@ -109,25 +88,18 @@ async def _compared(context: StepContext, model: str, query: str, hits: Sequence
 
 async def _asked(context: StepContext, config: RerankingConfig, query: str, hits: Sequence[Hit]) -> _Order:
     """The model's order; the order found when it does not give one."""
-    name = config.provider or context.services.default_language_model
-    model = context.services.language_models.get(name)
-    if model is None:
-        known = ", ".join(sorted(context.services.language_models))
-        raise context.failed(f'names the language model "{name}"; known: {known}')
+    model = language_model(context, config.provider)
     passages = [Passage(hit.title, _below_title(hit), hit.score) for hit in hits]
     keep = min(config.top_k or len(hits), len(hits))
     # No passages in the request: the reply is numbers, in which nothing is cited.
     request = GenerationRequest(query, (), prompt(query, passages, keep), timeout=context.deadline.remaining())
-    answer = await model.generate(request)
+    with asking(context, model.name):
+        answer = await model.generate(request)
     order = positions(answer.text, len(hits), keep)
-    refused = f"the reply of {answer.model} is not {keep} different numbers from 1 to {len(hits)}"
-    return _Order(
-        order if order is not None else range(len(hits)),
-        model=answer.model,
-        fallback=None if order is not None else refused,
-        tokens=answer.prompt_tokens + answer.completion_tokens,
-        cost_usd=None if answer.cost_usd is None else float(answer.cost_usd),
-    )
+    if order is None:
+        refused = f"the reply of {answer.model} is not {keep} different numbers from 1 to {len(hits)}"
+        context.fell_back(ProviderError(refused), wanted=model.name, used="order found")
+    return _Order(order if order is not None else range(len(hits)), fallback=order is None, cost=spent(context, answer))
 
 
 def _by_words(subtechnique: str, query: str, hits: Sequence[Hit]) -> _Order:
@@ -146,13 +118,6 @@ def _kept(hits: Sequence[Hit], order: _Order) -> list[Hit]:
     if order.scores is None:
         return [replace(hits[position], rerank_score=None) for position in order.positions]
     return [replace(hits[position], rerank_score=order.scores[position]) for position in order.positions]
-
-
-def _scores(kept: Sequence[Hit]) -> dict[str, float | None]:
-    if not kept:
-        return {"avg_score": None, "top_score": None}
-    scores = [hit.score if hit.rerank_score is None else hit.rerank_score for hit in kept]
-    return {"avg_score": sum(scores) / len(scores), "top_score": max(scores)}
 
 
 def _text(hit: Hit) -> str:

@@ -38,6 +38,7 @@ class Retrieval:
         filters = merged(config.filters, context.parameters.get("filters"))
         searches = _searches(context.results, query)
         hits = [] if filters is None else await _search(context, config, searches, filters)
+        context.note(subtechnique=config.subtechnique, searches=len(searches), chunks=len(hits))
         return {"chunks": hits, "count": len(hits), **scores(hits)}
 
 
@@ -122,13 +123,13 @@ def selected(hits: list[Hit], config: RetrievalConfig, vector: Vectors) -> list[
 
 
 def scores(hits: Sequence[Hit]) -> dict[str, float]:
-    """What conditions may ask about chunks: the mean and the highest of their scores.
+    """What conditions may ask about chunks: the mean and the highest of their scores, reranking's where it gave some.
 
     Of nothing found 0: a condition that asks whether retrieval was poor has its answer.
     """
     if not hits:
         return {"avg_score": 0.0, "top_score": 0.0}
-    each = [hit.score for hit in hits]
+    each = [hit.score if hit.rerank_score is None else hit.rerank_score for hit in hits]
     return {"avg_score": sum(each) / len(each), "top_score": max(each)}
 
 

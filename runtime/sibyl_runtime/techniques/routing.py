@@ -7,13 +7,14 @@ from typing import Any
 
 from sibyl_runtime.pipeline.context import StepContext
 from sibyl_runtime.providers.protocols import LanguageModel
+from sibyl_runtime.techniques.providers import language_model
 from sibyl_runtime.workspace import ChoiceFailed, ChoiceTemplate, GenerationConfig, is_template, written_values
 
 
 def route(context: StepContext, config: GenerationConfig, query: str) -> list[LanguageModel]:
     """The models to ask, each once. Raises StepFailed for a name that is no provider."""
     names = [_chosen(context, config.provider, query), *config.fallback_providers]
-    return [_model(context, name) for name in dict.fromkeys(names)]
+    return [language_model(context, name) for name in dict.fromkeys(names)]
 
 
 def _chosen(context: StepContext, provider: str | None, query: str) -> str:
@@ -44,10 +45,3 @@ def _classified(context: StepContext) -> Mapping[str, Any]:
         if "complexity" in result and "is_complex" in result:
             return {"complexity": result["complexity"], "is_complex": result["is_complex"]}
     return {}
-
-
-def _model(context: StepContext, name: str) -> LanguageModel:
-    models = context.services.language_models
-    if name not in models:
-        raise context.failed(f'names the language model "{name}"; known: {", ".join(sorted(models))}')
-    return models[name]

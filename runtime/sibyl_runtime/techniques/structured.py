@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from sibyl_runtime.errors import ProviderError
 from sibyl_runtime.pipeline.context import StepContext
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest, LanguageModel
+from sibyl_runtime.techniques.spending import AnswerMisfit
 from sibyl_runtime.workspace import AnswerSchema
 
 CUT_SHORT = frozenset({"length", "content_filter"})
@@ -31,7 +31,7 @@ async def structured_answer(
 ) -> tuple[Generation, dict[str, Any]]:
     """What the model answered, and the object in it. Tokens and cost are those of both attempts.
 
-    Raises ProviderError, with all problems in `details`, when the second answer does not fit either, or when the first
+    Raises AnswerMisfit, with all problems in `details`, when the second answer does not fit either, or when the first
     was cut short; and what the model raises.
     """
     asked = replace(
@@ -86,6 +86,6 @@ def _both(first: Generation, second: Generation) -> Generation:
     )
 
 
-def _refused(model: LanguageModel, answer: Generation, what: str, problems: list[str]) -> ProviderError:
+def _refused(model: LanguageModel, answer: Generation, what: str, problems: list[str]) -> AnswerMisfit:
     details: Mapping[str, Any] = {"provider": model.name, "model": answer.model, "problems": problems}
-    return ProviderError(f"provider {model.name} ({answer.model}): the answer {what}", details=details)
+    return AnswerMisfit(f"provider {model.name} ({answer.model}): the answer {what}", details=details)

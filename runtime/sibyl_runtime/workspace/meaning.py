@@ -14,7 +14,9 @@ from sibyl_runtime.workspace.errors import ArgumentsInvalid, Location, Workspace
 from sibyl_runtime.workspace.explain import explained
 from sibyl_runtime.workspace.kpis.figures import Percentile, indicator_of
 from sibyl_runtime.workspace.pipelines import Step
+from sibyl_runtime.workspace.provider_names import PROVIDER_KINDS, provider_fault
 from sibyl_runtime.workspace.references import (
+    ArgumentText,
     Reference,
     references_of_kind,
     scalar,
@@ -106,6 +108,8 @@ def step_config(
     """
     spec = technique(step.use)
     merged = _merge(workspace, pipeline_name, step, spec, parameters)
+    if parameters is not None:
+        _check_named_providers(workspace, spec, merged)
     try:
         return spec.config.model_validate(merged.config)
     except ValidationError as error:
@@ -117,6 +121,27 @@ def step_config(
         raise WorkspaceInvalid(
             [problem_at(_written_at(merged, fault.place), fault.message) for fault in faults]
         ) from None
+
+
+def _check_named_providers(workspace: Workspace, spec: TechniqueSpec, merged: _Merged) -> None:
+    """Raises ArgumentsInvalid for an argument that names no provider; names that the document writes were checked."""
+    if spec.id not in PROVIDER_KINDS:
+        return
+    structured = merged.config.get("subtechnique") == "structured"
+    fallbacks = merged.config.get("fallback_providers")
+    named: list[tuple[Location, Any]] = [(("provider",), merged.config.get("provider"))]
+    if isinstance(fallbacks, list):
+        named.extend((("fallback_providers", index), name) for index, name in enumerate(fallbacks))
+    problems = []
+    for place, name in named:
+        argument = _argument(merged, place)
+        if argument is None or not isinstance(name, str):
+            continue
+        fault = provider_fault(workspace, spec.id, name, structured=structured)
+        if fault is not None:
+            problems.append(problem_at(argument, fault))
+    if problems:
+        raise ArgumentsInvalid(problems)
 
 
 def config_faults(workspace: Workspace, pipeline_name: str, step: Step) -> list[tuple[Location, str]]:
@@ -139,6 +164,8 @@ def _merge(
     for layer in layered:
         for key, value in layer.config.items():
             filled = _fill(value, values, (*layer.at, key))
+            if key == "provider" and isinstance(filled, str) and references_of_kind("parameter", value):
+                filled = ArgumentText(filled)
             if filled is not _ABSENT:
                 merged.config[key], merged.origin[key] = filled, layer
     return merged

@@ -59,6 +59,10 @@ class EnvironmentText(str):
         return made
 
 
+class ArgumentText(str):
+    """Text that holds what a caller gave for a parameter, or its default: a value, never read as a template."""
+
+
 def references(text: str) -> Iterator[Reference]:
     """Every reference in `text`, in order. Raises MalformedReference for a `${...}` that means nothing."""
     for match in _REFERENCE.finditer(text):

@@ -14,7 +14,7 @@ from sibyl_runtime.workspace.answer_schema import AnswerSchema
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
 from sibyl_runtime.workspace.prompts import check_prompt
-from sibyl_runtime.workspace.references import EnvironmentText, references_of_kind
+from sibyl_runtime.workspace.references import ArgumentText, EnvironmentText, references_of_kind
 from sibyl_runtime.workspace.templates import ChoiceTemplate, TemplateInvalid, is_template
 from sibyl_runtime.workspace.text import Name, Text, refers_to_environment
 
@@ -193,6 +193,13 @@ _GENERATION_KINDS = Literal[
 ]  # fmt: skip
 
 
+INSIDE_A_TEMPLATE = "holds a parameter inside a template; a caller's text must not be part of one"
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
 class GenerationConfig(StepConfig):
     """Settings of `ai_generation.generation`. What is None here is taken from the provider."""
 
@@ -247,10 +254,14 @@ class GenerationConfig(StepConfig):
     def _provider_can_be_chosen(cls, data: Any) -> Any:
         # Before the fields are read: afterwards nothing tells a text of the environment from the document's own.
         provider = data.get("provider") if isinstance(data, dict) else None
-        if not isinstance(provider, str) or not is_template(provider) or refers_to_environment(provider):
+        if not isinstance(provider, str) or isinstance(provider, ArgumentText):
+            return data
+        if provider in _listed(data.get("fallback_providers")):
+            fail_field("fallback_providers", f'holds "{provider}", which is the provider itself; remove it')
+        if not is_template(provider) or refers_to_environment(provider):
             return data
         if references_of_kind("parameter", provider):
-            fail_field("provider", "holds a parameter inside a template; a caller's text must not be part of one")
+            fail_field("provider", INSIDE_A_TEMPLATE)
         try:
             ChoiceTemplate.parse(provider)
         except TemplateInvalid as error:
@@ -264,8 +275,6 @@ class GenerationConfig(StepConfig):
         for name in self.fallback_providers:
             if self.fallback_providers.count(name) > 1:
                 fail_field("fallback_providers", f'holds "{name}" twice; keep one of them')
-            if name == self.provider:
-                fail_field("fallback_providers", f'holds "{name}", which is the provider itself; remove it')
         return self
 
 

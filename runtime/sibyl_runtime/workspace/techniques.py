@@ -90,9 +90,10 @@ _AVAILABLE = (
                 "finish_reason",
                 "provider",
                 "attempts",
-                "failed",
+                "fallback",
             }
         ),
+        needs="rag.retrieval",
     ),
     TechniqueSpec(
         "rag.reranking",

@@ -183,6 +183,8 @@ function showFacts(metadata) {
     Cost: cost === null ? "price not known" : `$${cost === 0 ? "0" : cost.toPrecision(2)}`,
     Request: metadata.request_id ?? "",
   };
+  const fallbacks = Object.values(metadata.steps ?? {}).flatMap((step) => step.fallbacks ?? []);
+  if (fallbacks.length) facts["Fell back"] = fallbacks.map((one) => `${one.from} → ${one.to ?? "nothing"}`).join(", ");
   at("facts").replaceChildren(...Object.entries(facts).map(([name, value]) => {
     const pair = element("div");
     pair.append(element("dt", name), element("dd", value));

@@ -7,9 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sibyl_runtime.providers.protocols import Vectors
-
-RRF_K = 60
-"""As in hybrid retrieval: how little the first places are worth above the next."""
+from sibyl_runtime.store.statements import RRF_K
 
 
 def by_score(scores: Sequence[float]) -> list[int]:

@@ -15,6 +15,7 @@ from sibyl_runtime.workspace.checks.context import Check, Context, Finding
 from sibyl_runtime.workspace.checks.embedding import embedding_settings_have_effect
 from sibyl_runtime.workspace.checks.failures import error_policies_can_work
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
+from sibyl_runtime.workspace.checks.orders import reranking_keeps_what_was_found, steps_use_each_other
 from sibyl_runtime.workspace.checks.protection import (
     authentication_settings_belong,
     key_metadata_means_keys,
@@ -23,7 +24,11 @@ from sibyl_runtime.workspace.checks.protection import (
     rate_limits_can_be_kept,
     tokens_can_be_verified,
 )
-from sibyl_runtime.workspace.checks.providers import default_llm_is_clear, named_providers_exist
+from sibyl_runtime.workspace.checks.providers import (
+    default_llm_is_clear,
+    named_providers_exist,
+    parameters_choose_providers,
+)
 from sibyl_runtime.workspace.checks.queries import queries_are_searched_for, queries_need_a_model_that_writes
 from sibyl_runtime.workspace.checks.references import (
     parameters_are_declared,
@@ -100,6 +105,9 @@ CROSS_CHECKS: tuple[Check, ...] = (
     templates_choose_providers,
     fallback_providers_exist,
     embedding_settings_have_effect,
+    parameters_choose_providers,
+    steps_use_each_other,
+    reranking_keeps_what_was_found,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (

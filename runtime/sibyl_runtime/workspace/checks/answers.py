@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sibyl_runtime.workspace.checks.context import Context, Finding
-from sibyl_runtime.workspace.checks.providers import PROVIDER_KINDS, written_provider
+from sibyl_runtime.workspace.checks.providers import written_provider
 from sibyl_runtime.workspace.errors import ArgumentsInvalid, WorkspaceInvalid
 from sibyl_runtime.workspace.meaning import step_config
+from sibyl_runtime.workspace.provider_names import PROVIDER_KINDS
 from sibyl_runtime.workspace.step_configs import GenerationConfig
 
 

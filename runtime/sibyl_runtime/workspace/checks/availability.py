@@ -9,9 +9,9 @@ from pydantic import ValidationError
 
 from sibyl_runtime.workspace.base import StrictModel, available_values, is_planned, planned_values
 from sibyl_runtime.workspace.checks.context import Context, Finding
-from sibyl_runtime.workspace.checks.providers import named_providers
 from sibyl_runtime.workspace.errors import Location, format_path, found
 from sibyl_runtime.workspace.meaning import without_parameters
+from sibyl_runtime.workspace.provider_names import named_providers
 from sibyl_runtime.workspace.step_configs import AnyConfig
 from sibyl_runtime.workspace.techniques import (
     TECHNIQUES,

@@ -5,32 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep
-from sibyl_runtime.workspace.document import Workspace
-from sibyl_runtime.workspace.errors import suggestion
+from sibyl_runtime.workspace.errors import ArgumentsInvalid, Location, WorkspaceInvalid, format_path, suggestion
+from sibyl_runtime.workspace.meaning import step_config
+from sibyl_runtime.workspace.parameters import ToolParameter
+from sibyl_runtime.workspace.provider_names import PROVIDER_KINDS, named_providers, provider_fault
 from sibyl_runtime.workspace.providers import DEFAULT_NAMES
-from sibyl_runtime.workspace.references import EnvironmentText
+from sibyl_runtime.workspace.references import EnvironmentText, references_of_kind
+from sibyl_runtime.workspace.step_configs import GenerationConfig
 from sibyl_runtime.workspace.techniques import canonical_use
 from sibyl_runtime.workspace.templates import is_template
-
-PROVIDER_KINDS: Mapping[str, str] = {
-    "rag.embedding": "embedding",
-    "rag.retrieval": "vector_store",
-    "data.store_vectors": "vector_store",
-    "ai_generation.generation": "llm",
-    "rag.reranking": "llm",
-    "rag.query_processing": "llm",
-}
-
-
-def named_providers(workspace: Workspace, kind: str) -> Mapping[str, object]:
-    """The providers of one kind by name."""
-    providers = workspace.providers
-    kinds: Mapping[str, Mapping[str, object]] = {
-        "llm": providers.llm,
-        "embedding": providers.embedding,
-        "vector_store": providers.vector_store.named,
-    }
-    return kinds[kind]
 
 
 def written_provider(context: Context, used: UsedStep) -> tuple[object, tuple[str | int, ...]]:
@@ -70,3 +53,48 @@ def default_llm_is_clear(context: Context) -> Iterator[Finding]:
                 f'holds {", ".join(sorted(names))}, and step "{used.step.name}" of pipeline "{used.pipeline}" names '
                 "none; call one of them default, or give the step a provider",
             )
+
+
+def parameters_choose_providers(context: Context) -> Iterator[Finding]:
+    """Where a parameter names the provider of a step, its defaults and the values that it allows are providers."""
+    seen: set[Location] = set()
+    for used in context.steps():
+        text, at = written_provider(context, used)
+        named = references_of_kind("parameter", text) if isinstance(text, str) else []
+        if used.step.use not in PROVIDER_KINDS or not isinstance(text, str) or is_template(text) or len(named) != 1:
+            continue
+        name, structured = named[0].name, _is_structured(context, used)
+        for place, value in (*_foreseen(context, used.pipeline, name), (at, named[0].default)):
+            if not isinstance(value, str) or place in seen:
+                continue
+            chosen = text.replace(named[0].text, value)
+            fault = provider_fault(context.workspace, used.step.use, chosen, structured=structured)
+            if fault is not None:
+                seen.add(place)
+                where = "" if place == at else f" ({format_path(context.as_written(at))})"
+                yield Finding(place, f"{fault}{where}")
+
+
+def _is_structured(context: Context, used: UsedStep) -> bool:
+    """Whether a step writes answers that fit a schema; one whose settings do not fit is reported by other checks."""
+    try:
+        config = step_config(context.workspace, used.pipeline, used.step, None)
+    except (ArgumentsInvalid, WorkspaceInvalid):
+        return False
+    return isinstance(config, GenerationConfig) and config.subtechnique == "structured"
+
+
+def _foreseen(context: Context, pipeline: str, name: str) -> Iterator[tuple[Location, object]]:
+    """Every value of the parameter `name` of a pipeline that the document itself holds, with its place."""
+    declared: list[tuple[Location, Mapping[str, ToolParameter]]] = []
+    if pipeline in context.workspace.pipelines:
+        declared.append((("pipelines", pipeline, "parameters"), context.workspace.pipelines[pipeline].parameters))
+    for index, tool in enumerate(context.workspace.mcp.tools):
+        if tool.pipeline == pipeline:
+            declared.append((("mcp", "tools", index, "parameters"), tool.parameters))
+            yield ("mcp", "tools", index, "defaults", name), tool.defaults.get(name)
+    for at, parameters in declared:
+        parameter = parameters.get(name)
+        if parameter is not None:
+            yield (*at, name, "default"), parameter.default
+            yield from (((*at, name, "enum", index), value) for index, value in enumerate(parameter.enum or ()))

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep
-from sibyl_runtime.workspace.checks.providers import named_providers, written_provider
+from sibyl_runtime.workspace.checks.providers import written_provider
 from sibyl_runtime.workspace.errors import Location, suggestion
 from sibyl_runtime.workspace.meaning import layers
-from sibyl_runtime.workspace.references import EnvironmentText
-from sibyl_runtime.workspace.step_configs import QueryClassifierConfig
+from sibyl_runtime.workspace.provider_names import named_providers
+from sibyl_runtime.workspace.references import EnvironmentText, references_of_kind
+from sibyl_runtime.workspace.step_configs import INSIDE_A_TEMPLATE, QueryClassifierConfig
 from sibyl_runtime.workspace.templates import FROM_CLASSIFIER, ChoiceTemplate, Outcome, TemplateInvalid, is_template
 from sibyl_runtime.workspace.text import refers_to_environment
 
@@ -24,7 +25,10 @@ def templates_choose_providers(context: Context) -> Iterator[Finding]:
         text, at = written_provider(context, used)
         if used.step.use != GENERATION or not isinstance(text, str) or not is_template(text):
             continue
-        if refers_to_environment(text):
+        if references_of_kind("parameter", text) and at not in seen:
+            seen.add(at)
+            yield Finding(at, INSIDE_A_TEMPLATE)
+        if refers_to_environment(text) or at in seen:
             continue
         try:
             template = ChoiceTemplate.parse(text)
