@@ -42,6 +42,7 @@ from sibyl_runtime.workspace.checks.shops import (
     shop_techniques_are_known,
     shops_are_known,
 )
+from sibyl_runtime.workspace.checks.stdio import http_settings_need_http
 from sibyl_runtime.workspace.checks.steps import (
     shops_in_use_are_enabled,
     step_names_are_unique,
@@ -100,6 +101,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     templates_choose_providers,
     fallback_providers_exist,
     embedding_settings_have_effect,
+    http_settings_need_http,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
