@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from sibyl_runtime.workspace.base import StrictModel, fail_field
 from sibyl_runtime.workspace.errors import ArgumentsInvalid, Location, found, nearest, number, problem_at
+from sibyl_runtime.workspace.references import scalar
 from sibyl_runtime.workspace.text import Text
 
 Fault = tuple[Location, str]
@@ -89,7 +90,9 @@ class ToolParameter(StrictModel):
 def argument_faults(value: Any, parameter: ToolParameter, at: Location) -> Iterator[Fault]:
     """Everything in which `value` does not fit `parameter`; nothing is coerced."""
     if not _is_of_type(value, parameter.type):
-        yield (at, f"must be {_NAMES_OF_TYPES[parameter.type]}, found {found(value, at)}")
+        quoted = isinstance(value, str) and _is_of_type(scalar(value), parameter.type)
+        hint = "; send it without quotes" if quoted else ""
+        yield (at, f"must be {_NAMES_OF_TYPES[parameter.type]}, found {found(value, at)}{hint}")
         return
     if parameter.enum is not None and not any(_equal(value, allowed) for allowed in parameter.enum):
         allowed = ", ".join(found(item) for item in parameter.enum)
@@ -126,6 +129,9 @@ def _bound_problems(
 
 
 def _text_problems(value: str, parameter: ToolParameter, at: Location) -> Iterator[Fault]:
+    if "\0" in value:
+        # No stored text has it, PostgreSQL takes none with it, and a model's server may end the text there.
+        yield (at, f"must not hold the character NUL, found it at position {value.index(chr(0))}; remove it")
     yield from _bound_problems(
         len(value), parameter.minLength, parameter.maxLength, at, f"{len(value)} characters", " characters"
     )
