@@ -33,10 +33,11 @@ async def test_a_refusal_says_what_is_allowed_and_when_to_come_back() -> None:
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "2"
     assert (refused.headers["X-RateLimit-Limit"], refused.headers["X-RateLimit-Remaining"]) == ("2", "0")
+    assert refused.headers["X-RateLimit-Reset"] == "4"
     assert refused.json()["error"] == {
         "code": "rate_limit_exceeded",
         "message": "Too many requests: 30 a minute are allowed, 2 at once; try again after the seconds in Retry-After.",
-        "details": {"requests_per_minute": 30, "burst": 2},
+        "details": {"requests_per_minute": 30, "burst": 2, "full_after": 4},
     }
     assert len(server.runtime.calls) == 2
     assert "sibyl_mcp_rate_limit_rejections_total 1.0" in counted

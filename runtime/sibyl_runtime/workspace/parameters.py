@@ -129,14 +129,20 @@ def _bound_problems(
 
 
 def _text_problems(value: str, parameter: ToolParameter, at: Location) -> Iterator[Fault]:
-    if "\0" in value:
-        # No stored text has it, PostgreSQL takes none with it, and a model's server may end the text there.
-        yield (at, f"must not hold the character NUL, found it at position {value.index(chr(0))}; remove it")
     yield from _bound_problems(
         len(value), parameter.minLength, parameter.maxLength, at, f"{len(value)} characters", " characters"
     )
     if parameter.pattern is not None and re.search(parameter.pattern, value) is None:
         yield (at, f"must match {parameter.pattern}, found {found(value, at)}")
+
+
+def _nul_faults(value: Any, name: str) -> Iterator[Fault]:
+    """No stored text has it, PostgreSQL takes none with it, and the server of a model may end the text there.
+
+    Of the argument itself only: in lists and mappings whoever reads them knows which one is to be left out.
+    """
+    if isinstance(value, str) and "\0" in value:
+        yield ((name,), f"must not hold the character NUL, found it at position {value.index(chr(0))}; remove it")
 
 
 def _list_problems(value: list[Any], parameter: ToolParameter, at: Location) -> Iterator[Fault]:
@@ -177,7 +183,7 @@ def checked_arguments(
     for name, parameter in parameters.items():
         if name in arguments:
             complete[name] = arguments[name]
-            faults += argument_faults(arguments[name], parameter, (name,))
+            faults += [*argument_faults(arguments[name], parameter, (name,)), *_nul_faults(arguments[name], name)]
         elif name in defaults:
             complete[name] = defaults[name]
         elif parameter.has_default:
