@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from sibyl_runtime.cli.documents import read_document
 from sibyl_runtime.cli.exit_codes import ExitCode
+from sibyl_runtime.cli.warnings import log_notices
+from sibyl_runtime.workspace import parse_workspace
 from tests.cli.conftest import Command
 
 RESOURCE = """\
@@ -104,6 +107,13 @@ def test_what_serve_would_refuse_of_a_model_is_told_before(
     assert ended.code == ExitCode.INVALID
     assert told in ended.stderr
     assert "very-secret" not in ended.stderr
+
+
+def test_a_server_logs_at_its_start_what_has_no_effect(workspace: Path, caplog: pytest.LogCaptureFixture) -> None:
+    workspace.write_text("mcp:\n  cdn: {enabled: false, provider: fastly}\n")
+    source = read_document(workspace)
+    log_notices(parse_workspace(source.raw), source)
+    assert caplog.messages == ["mcp.cdn: is off (enabled: false); 1 setting has no effect: provider  (line 2)"]
 
 
 def test_all_that_is_wrong_with_one_step_is_told_at_once(command: Command, workspace: Path) -> None:

@@ -56,8 +56,9 @@ async def test_the_official_client_calls_every_tool(stdio_workspace: Path, docum
 @pytest.fixture
 def limited_workspace(workspace: Path) -> Path:
     """Two tools, of which one has a rate of its own."""
+    common = "description: Ask., pipeline: search, parameters: {query: {required: true}}"
     tools = "".join(
-        f"    - {{name: {name}, description: Ask., pipeline: search, parameters: {{query: {{required: true}}}}{rate}}}\n"
+        f"    - {{name: {name}, {common}{rate}}}\n"
         for name, rate in (("slow", ", rate_limit: {requests_per_minute: 1, burst: 1}"), ("fast", ""))
     )
     workspace.write_text(f"{STDIO}  rate_limiting: {{requests_per_minute: 1, burst: 4}}\n  tools:\n{tools}")

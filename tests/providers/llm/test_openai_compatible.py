@@ -294,6 +294,17 @@ async def test_waits_grow_but_not_for_ever(openai_server: OpenAIServer) -> None:
     assert waits.slept == [0.5, 1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
 
 
+async def test_time_that_the_request_was_not_given_is_not_asked_of_the_provider(openai_server: OpenAIServer) -> None:
+    openai_server.reply_with(silence())
+    async with model_of(openai_server, timeout=60.0) as model:
+        with pytest.raises(DeadlineExceeded) as caught:
+            await model.generate(request(timeout=0.2))
+    assert caught.value.message == (
+        "provider primary (gpt-4): no answer within 0.2 s; try again, or raise mcp.timeout, the pipeline's timeout_s, "
+        "or the timeout of the step that asked"
+    )
+
+
 async def test_silence_ends_with_the_providers_timeout(openai_server: OpenAIServer) -> None:
     openai_server.reply_with(silence())
     error = await failure(openai_server, timeout=0.2)
