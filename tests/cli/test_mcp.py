@@ -53,6 +53,27 @@ async def test_the_official_client_calls_every_tool(stdio_workspace: Path, docum
         assert texts(refused) == ["query: is required; give text"]
 
 
+@pytest.fixture
+def limited_workspace(workspace: Path) -> Path:
+    """Two tools, of which one has a rate of its own."""
+    common = "description: Ask., pipeline: search, parameters: {query: {required: true}}"
+    tools = "".join(
+        f"    - {{name: {name}, {common}{rate}}}\n"
+        for name, rate in (("slow", ", rate_limit: {requests_per_minute: 1, burst: 1}"), ("fast", ""))
+    )
+    workspace.write_text(f"{STDIO}  rate_limiting: {{requests_per_minute: 1, burst: 4}}\n  tools:\n{tools}")
+    return workspace
+
+
+async def test_rates_are_kept_over_stdio_too(limited_workspace: Path) -> None:
+    asked = {"query": "x"}
+    async with Client(parameters(limited_workspace)) as client:
+        called = [await client.call_tool(name, asked) for name in ("slow", "slow", "fast", "fast", "fast")]
+    assert [each.is_error for each in called] == [False, True, False, False, True]
+    assert texts(called[1])[0].startswith('Too many calls of "slow": 1 a minute are allowed, 1 at once')
+    assert texts(called[4])[0].startswith("Too many requests: 1 a minute are allowed, 4 at once")
+
+
 def start(workspace: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [*COMMAND, "mcp", "-f", workspace], cwd=workspace.parent, env=environment({}), stdin=subprocess.PIPE,

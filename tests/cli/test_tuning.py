@@ -69,7 +69,7 @@ def test_threads_that_run_already_are_bound_too() -> None:
 
 
 def test_nothing_is_changed_or_told_where_nothing_is_asked_for() -> None:
-    tuning = read_tuning(None, "")
+    tuning = read_tuning(None, None)
     tuning.apply()
     assert tuning.told() == {}
 
@@ -81,7 +81,7 @@ def test_ranges_and_lists_of_processors_are_read() -> None:
     assert read_tuning(f"{first}, {last}", None).cpus == frozenset({first, last})
 
 
-@pytest.mark.parametrize("text", ["x", "1-", "3-1", "0,,1", "-1", "0-3-5", "٣", "9999999999"])
+@pytest.mark.parametrize("text", ["", "x", "1-", "3-1", "0,,1", "-1", "0-3-5", "٣", "9999999999"])
 def test_what_is_no_list_of_processors_is_refused(text: str) -> None:
     with pytest.raises(typer.BadParameter, match="is no list of processors, such as 0-3 or 0,2"):
         read_tuning(text, None)
@@ -96,7 +96,7 @@ def test_a_processor_that_is_not_there_is_named_with_those_that_are() -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["1000", "1000,15", "0,15,15", "1000,15,15,15", "a,b,c", "-1,1,1", "1e3,15,15"])
+@pytest.mark.parametrize("text", ["", "1000", "1000,15", "0,15,15", "1000,15,15,15", "a,b,c", "-1,1,1", "1e3,15,15"])
 def test_what_is_no_threshold_is_refused(text: str, command: Command) -> None:
     ended = command("serve", "-f", "x", "--gc-threshold", text)
     assert ended.code == 2

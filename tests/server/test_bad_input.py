@@ -96,6 +96,7 @@ MALFORMED = [
         {"max_bytes": 300_000},
     ),
 ]  # fmt: skip
+NUL = "must not hold the character NUL, found it at position 1; remove it"
 WRONG = [
     parameter("nothing", b"", "query", "is required; give text"),
     parameter("an object as text", b'{"query": {"$ne": null}}', "query", "must be text, found a mapping"),
@@ -114,10 +115,7 @@ WRONG = [
     ),
     parameter("true", b'{"query": "x", "top_k": true}', "top_k", "must be a whole number, found true"),
     parameter("a list of filters", b'{"query": "x", "filters": [1]}', "filters", "must be a mapping, found a list"),
-    Case(
-        "NUL in a question", b'{"query": "a\\u0000b"}', 400, "`query` holds a character that is not valid Unicode text",
-        details={"field": "query"},
-    ),
+    parameter("NUL in a question", b'{"query": "a\\u0000b"}', "query", NUL),
     Case(
         "blank", b'{"query": "   "}', 400, "`query` must be text that asks something, found an empty text",
         details={"field": "query"},
@@ -133,7 +131,7 @@ WRONG = [
     ),
     Case(
         "NUL in a source", b'{"source": "s\\u0000", "documents": [{"id": "a", "text": "x"}]}', 400,
-        "source: must not hold the character NUL; no stored name does", details={}, path="/documents",
+        f"source: {NUL}", details={"problems": [{"parameter": "source", "message": NUL}]}, path="/documents",
     ),
     Case(
         "NUL in an id to keep", b'{"source": "s", "keep": ["\\u0000"]}', 400,

@@ -35,5 +35,5 @@ async def test_the_index_is_shown_when_it_can_be_read(index: IndexReader | None,
     response = await Configuration(scripted(), index).show(cast("Request", None))
     assert json.loads(bytes(response.body)) == {
         "hash": "v1-0123456789ab", "version": "0.1.0", "embedder": "all-MiniLM-L6-v2@test/int8",
-        "document": {"name": "docs"}, "index": shown,
+        "document": {"name": "docs"}, "warnings": [], "index": shown,
     }  # fmt: skip

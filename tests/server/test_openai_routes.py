@@ -172,10 +172,37 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"response_format": {"type": "json_object"}}, "response_format", "response_format: is not available here"),
     ({"messages": []}, "messages", "messages: must not be empty"),
     ({"messages": [{"role": "system", "content": "x"}]}, "messages", "holds no message with the role user"),
-    ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "messages", "messages.0.content"),
-    ({"messages": "hello"}, "messages", "messages: Input should be a valid list"),
-    ({"stream": "yes"}, "stream", "stream: Input should be a valid boolean"),
-    ({"model": 5}, "model", "model: Input should be a valid string"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url"}]}]},
+        "messages",
+        'messages[0].content[0].type: found "image_url"; allowed: text',
+    ),
+    ({"messages": "hello"}, "messages", 'messages: must be a list, found "hello"'),
+    ({"stream": "yes"}, "stream", 'stream: must be true or false, found "yes"; write it without quotes'),
+    ({"stream_options": {"include_usage": "true"}}, "stream_options", "stream_options.include_usage: must be true or"),
+    ({"messages": ["x"]}, "messages", 'messages[0]: must be a mapping, found "x"'),
+    (
+        {"messages": [{"role": "user"}]},
+        "messages",
+        "messages[0].content: must be text or a list of text parts, found nothing",
+    ),
+    (
+        {"messages": [{"role": "user", "content": " "}]},
+        "messages",
+        "messages[0].content: must hold the question, found",
+    ),
+    (
+        {"messages": [{"role": "user", "content": "a\0b"}]},
+        "messages",
+        "messages[0].content: must not hold the character NUL",
+    ),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+        "messages",
+        "messages[0].content[0].text: must be text",
+    ),
+    ({"messages": [{"role": "user", "content": ["x"]}]}, "messages", "messages[0].content[0]: must be a part such as"),
+    ({"model": 5}, "model", "model: must be text, found 5"),
 ]
 
 

@@ -33,10 +33,11 @@ async def test_a_refusal_says_what_is_allowed_and_when_to_come_back() -> None:
     assert refused.status_code == 429
     assert refused.headers["Retry-After"] == "2"
     assert (refused.headers["X-RateLimit-Limit"], refused.headers["X-RateLimit-Remaining"]) == ("2", "0")
+    assert refused.headers["X-RateLimit-Reset"] == "4"
     assert refused.json()["error"] == {
         "code": "rate_limit_exceeded",
         "message": "Too many requests: 30 a minute are allowed, 2 at once; try again after the seconds in Retry-After.",
-        "details": {"requests_per_minute": 30, "burst": 2},
+        "details": {"requests_per_minute": 30, "burst": 2, "full_after": 4},
     }
     assert len(server.runtime.calls) == 2
     assert "sibyl_mcp_rate_limit_rejections_total 1.0" in counted
@@ -107,6 +108,34 @@ async def test_a_tool_may_have_a_rate_of_its_own_for_each_caller() -> None:
         refused = await server.call({"query": "x"}, tool="slow", **{"X-API-Key": "alpha"})
     assert codes == [200, 429, 200, 200]
     assert refused.json()["error"]["message"].startswith('Too many calls of "slow": 1 a minute are allowed')
+    assert [refused.headers[f"X-RateLimit-{name}"] for name in ("Limit", "Remaining", "Reset")] == ["1", "0", "60"]
+
+
+async def test_a_refusal_tells_of_the_bucket_that_refused() -> None:
+    text = document(
+        rate_limiting={"requests_per_minute": 60, "burst": 9},
+        tools=[{"name": "slow", "rate_limit": ONE, **TOOL}],
+    )
+    async with served(scripted(text)) as server:
+        answered, refused = [await server.call({"query": "x"}, tool="slow") for _ in range(2)]
+    assert (answered.headers["X-RateLimit-Limit"], refused.headers["X-RateLimit-Limit"]) == ("9", "1")
+    assert refused.headers.get_list("X-RateLimit-Limit") == ["1"]
+
+
+async def test_a_guess_is_told_of_the_bucket_of_its_address() -> None:
+    text = document(authentication=PROTECTED, rate_limiting={"requests_per_minute": 60, "burst": 3})
+    async with served(scripted(text, environ=KEYS)) as server:
+        guess = await server.call({"query": "x"}, **{"X-API-Key": "guess"})
+        as_openai = await server.api.post("/v1/chat/completions", headers={"X-API-Key": "guess"}, json={})
+    assert guess.status_code == as_openai.status_code == 401
+    assert guess.headers["WWW-Authenticate"]
+    assert [one.headers["X-RateLimit-Remaining"] for one in (guess, as_openai)] == ["2", "1"]
+
+
+async def test_without_a_rate_a_guess_is_told_of_none() -> None:
+    async with served(scripted(document(authentication=PROTECTED), environ=KEYS)) as server:
+        guess = await server.call({"query": "x"}, **{"X-API-Key": "guess"})
+    assert (guess.status_code, "X-RateLimit-Limit" in guess.headers) == (401, False)
 
 
 async def test_two_servers_share_their_rates_in_redis(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:

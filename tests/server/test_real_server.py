@@ -107,7 +107,7 @@ ARGUMENTS: list[tuple[dict[str, Any], str]] = [
     ({"query": 5}, "query: must be text, found 5"),
     ({"query": ""}, "query: must be at least 1 characters, found 0 characters"),
     ({"query": "x", "top_k": 101}, "top_k: must be at most 100, found 101"),
-    ({"query": "x", "top_k": "5"}, 'top_k: must be a whole number, found "5"'),
+    ({"query": "x", "top_k": "5"}, 'top_k: must be a whole number, found "5"; send it without quotes'),
     ({"query": "x", "topk": 5}, "topk: unknown parameter. Did you mean top_k?"),
     (
         {"query": "x", "filters": {"team": "none"}},
@@ -208,7 +208,7 @@ MODEL_FAILURES = [
     (refusal(429, retry_after="7"), 503, "overloaded", "7",
      "provider primary (gpt-4): 429, its rate limit is reached; try again in 7 s, or have the limit raised"),
     (refusal(500), 502, "provider_error", None,
-     "provider primary (gpt-4): 500 from 127.0.0.1:PORT; try again, or look into that server"),
+     "provider primary (gpt-4): 500 from its server; try again, or look into that server"),
     (silence(), 504, "deadline_exceeded", None,
      "the deadline of 1 s passed in stage `generate` of step `generation` of pipeline `search`; try again, or raise "
      "mcp.timeout or the pipeline's timeout_s"),

@@ -74,7 +74,7 @@ def test_fitting_arguments_come_back_with_the_defaults(arguments: dict[str, Any]
             {"query": "what", "zzz": 3},
             ["zzz: unknown parameter. Allowed: filters, level, mode, query, range, rerank, share, tags, top_k."],
         ),
-        ({"query": "what", "top_k": "3"}, ['top_k: must be a whole number, found "3"']),
+        ({"query": "what", "top_k": "3"}, ['top_k: must be a whole number, found "3"; send it without quotes']),
         ({"query": "what", "top_k": 3.0}, ["top_k: must be a whole number, found 3.0"]),
         ({"query": "what", "top_k": True}, ["top_k: must be a whole number, found true"]),
         ({"query": "what", "top_k": 0}, ["top_k: must be at least 1, found 0"]),

@@ -72,6 +72,9 @@ SECRETS: dict[str, Any] = {
             "b": {"kind": "openai", "api_key": "${OPENAI_API_KEY:-SECRET-3}"},
             "c": {"kind": "openai", "api_key": 4711},
             "d": {"base_url": "https://llm.example/v1?api_key=SECRET-4&x=1"},
+            "e": {"base_url": "https://llm.example/v1?subscription=SECRET-21&x=${Y}&z=SECRET-22#SECRET-23"},
+            "f": {"base_url": "https://SECRET-24@llm.example/v1"},
+            "g": {"base_url": "${MODELS:-https://SECRET-25@llm.example/v1?SECRET-26}"},
         },
         "vector_store": {
             "a": {"dsn": "postgresql://sibyl:SECRET-5@db:5432/sibyl?sslmode=require"},
@@ -109,6 +112,19 @@ def test_no_secret_survives_redaction() -> None:
     shown = json.dumps(redact(SECRETS))
     assert re.findall(r"SECRET.{0,3}|4711", shown) == []
     assert "SECRET-20" in json.dumps(SECRETS)
+
+
+def test_of_an_address_of_the_web_only_what_may_be_a_key_is_cut() -> None:
+    models = {
+        "a": {"base_url": "https://me@llm.example:8443/v1?x=1"},
+        "b": {"base_url": "http://llm.example/v1"},
+        "c": {"base_url": "${MODELS}"},
+    }
+    assert {name: model["base_url"] for name, model in redact(models).items()} == {
+        "a": "https://[redacted]@llm.example:8443/v1?[redacted]",
+        "b": "http://llm.example/v1",
+        "c": "${MODELS}",
+    }
 
 
 def test_what_is_no_secret_stays_readable() -> None:

@@ -60,8 +60,7 @@ def test_all_missing_variables_are_named_at_once() -> None:
     with pytest.raises(WorkspaceInvalid) as caught:
         expand_environment(raw, {})
     assert str(caught.value).splitlines() == [
-        "workspace: providers.vector_store.main.dsn: ${DATABASE_URL} is not set in the environment; set it, or give a "
-        "default: ${DATABASE_URL:-value}",
+        "workspace: providers.vector_store.main.dsn: ${DATABASE_URL} is not set in the environment; set it",
         "workspace: name: ${A} is not set in the environment; set it, or give a default: ${A:-value}",
         "workspace: name: ${B} is not set in the environment; set it, or give a default: ${B:-value}",
         "3 errors",

@@ -86,7 +86,7 @@ pipelines:
     lines = str(caught.value).splitlines()
     assert [line.partition(";")[0].removeprefix("workspace.yaml: ") for line in lines] == [
         "providers.vector_store.main.hnsw_ef_serch: unknown key. Did you mean hnsw_ef_search?  (line 5)",
-        'mcp.port: must be a whole number, found "80"  (line 7)',
+        'mcp.port: must be a whole number, found "80"',
         "pipelines.search.steps[0].config.topk: unknown key. Did you mean top_k?  (line 14)",
         'pipelines.search.steps[1].condition: "${retrieval.avgscore} < 0.8": step "retrieval" has no "avgscore"',
         "mcp.tls: `mcp.tls` is not available in this version",

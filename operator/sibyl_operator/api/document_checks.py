@@ -22,12 +22,10 @@ from sibyl_runtime.workspace import (
     canonical_shop,
     environment_references,
     format_path,
-    is_address_name,
-    is_key_digest,
-    is_secret_name,
+    literal_secrets,
+    unreachable_models,
     whole_reference,
 )
-from sibyl_runtime.workspace.secrecy import without_passwords
 
 ROOT: Final = ("spec", "workspace")
 DATABASE_URL: Final = "DATABASE_URL"
@@ -101,35 +99,14 @@ def replica_variables(spec: SibylWorkspaceSpec) -> tuple[str, ...]:
 
 def secrets_by_reference(read: ClusterDocument) -> Iterator[Problem]:
     """A custom resource can be read by many: passwords and keys stand in Secrets."""
-    for location, _, value in leaves({}, read.raw):
-        name = next((part for part in reversed(location) if isinstance(part, str)), "")
-        if not isinstance(value, str):
-            continue
-        if is_secret_name(name) and _shows_a_secret(value):
-            yield problem(location, f"holds a literal secret{_SECRETS_BELONG}")
-        elif is_address_name(name) and _shows_a_password(value):
-            yield problem(location, f"holds a literal password{_SECRETS_BELONG}")
+    for location, held in literal_secrets(read.raw):
+        yield problem(location, f"holds a literal {held}{_SECRETS_BELONG}")
 
 
-def _shows_a_secret(text: str) -> bool:
-    """True unless the text is a reference without a default of its own, or the digest of a key."""
-    if is_key_digest(text):
-        return False
-    reference = whole_environment_reference(text)
-    return reference is None or bool(reference.default)
-
-
-def _shows_a_password(address: str) -> bool:
-    reference = whole_environment_reference(address)
-    text = address if reference is None else reference.default or ""
-    passwords: list[str] = []
-
-    def collect(password: str) -> str:
-        passwords.append(password)
-        return ""
-
-    without_passwords(text, collect, is_address=True)
-    return any(_shows_a_secret(password) for password in passwords)
+def models_can_be_reached(read: ClusterDocument) -> Iterator[Problem]:
+    """A pod that its language model keeps from starting would only be seen to restart."""
+    for location, message in unreachable_models(read.document):
+        yield problem(location, message)
 
 
 def whole_environment_reference(text: str) -> Reference | None:
@@ -268,6 +245,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     one_source_of_the_replicas,
     one_source_of_the_cache,
     secrets_by_reference,
+    models_can_be_reached,
     variables_have_sources,
     pods_can_be_reached,
     one_source_of_shared_rates,

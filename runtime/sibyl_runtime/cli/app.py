@@ -19,6 +19,7 @@ from sibyl_runtime.cli.options import (
     OptionalWorkspaceFile,
     ServerUrl,
     WorkspaceFile,
+    refuse_idle_beside_server,
 )
 
 app = typer.Typer(
@@ -111,6 +112,7 @@ def mcp(file: WorkspaceFile, data_dir: DataDirectory = None) -> None:
 
 @app.command()
 def ingest(
+    context: typer.Context,
     path: Annotated[
         Path | None,
         typer.Argument(help="File or directory. [default: the path that the pipeline names]", show_default=False),
@@ -135,6 +137,7 @@ def ingest(
     from sibyl_runtime.cli.service import Service
 
     if server is not None:
+        refuse_idle_beside_server(context, "file", "data_dir")
         if path is None:
             raise typer.BadParameter("give the file or directory to send", param_hint="PATH")
         service = Service(server, api_key, api_key_header)
@@ -169,6 +172,7 @@ def forget(
 
 @app.command()
 def query(
+    context: typer.Context,
     question: Annotated[str, typer.Argument(help="The question.", show_default=False)],
     file: OptionalWorkspaceFile = None,
     url: ServerUrl = None,
@@ -192,6 +196,8 @@ def query(
 
     if file is None and url is None:
         raise typer.BadParameter("give one of them", param_hint="--file / --server")
+    if url is not None:
+        refuse_idle_beside_server(context, "file", "data_dir")
     target = command.Target(
         file=file, url=url, api_key=api_key, api_key_header=api_key_header, timeout=timeout, data_directory=data_dir
     )

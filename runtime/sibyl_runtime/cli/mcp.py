@@ -15,6 +15,7 @@ from sibyl_runtime.cli.documents import read_document, settings_for
 from sibyl_runtime.cli.exit_codes import ExitCode
 from sibyl_runtime.cli.joining import joined
 from sibyl_runtime.cli.run import run_async
+from sibyl_runtime.cli.warnings import log_notices
 from sibyl_runtime.kpi import MeteredEngine
 from sibyl_runtime.runtime import Runtime
 from sibyl_runtime.server.calls import ToolCalls
@@ -22,7 +23,8 @@ from sibyl_runtime.server.instrumentation import metered, metrics_for
 from sibyl_runtime.server.logs import configure_logging
 from sibyl_runtime.server.mcp_server import create_mcp_server
 from sibyl_runtime.server.process import StopSignal
-from sibyl_runtime.workspace import parse_workspace
+from sibyl_runtime.server.protection.one_caller import LimitedRuntime
+from sibyl_runtime.workspace import WorkspaceInvalid, parse_workspace, problem_at
 
 
 def mcp(file: Path, *, data_directory: Path | None) -> None:
@@ -34,13 +36,22 @@ async def _mcp(file: Path, data_directory: Path | None) -> None:
     settings = settings_for(data_directory)
     source = joined(read_document(file), settings, os.environ)
     workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=os.environ)
+    if not workspace.mcp.enabled:
+        at = ("mcp", "enabled")
+        message = "is false, so there is no tool to serve; set it to true, or do not run `sibyl mcp`"
+        raise WorkspaceInvalid([problem_at(at, message, source.lines)], source.source)
     written = workspace.observability.logging
     configure_logging(settings.log_level or written.level, written.format)
     metrics = metrics_for(workspace)
+    log_notices(workspace, source)
     runtime = await Runtime.open(source, os.environ, settings, instrument=lambda services: metered(services, metrics))
     try:
         runtime.engine = MeteredEngine(runtime.services, metrics)
-        signalled = await _until_stopped(runtime, ToolCalls(runtime, metrics))
+        limited = LimitedRuntime.of(runtime, metrics.rate_limited)
+        try:
+            signalled = await _until_stopped(runtime, ToolCalls(limited, metrics))
+        finally:
+            await limited.close_buckets()
     finally:
         await runtime.close()
     if signalled is not None:

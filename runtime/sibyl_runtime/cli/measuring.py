@@ -15,6 +15,7 @@ from sibyl_runtime.cli.options import (
     OptionalWorkspaceFile,
     ServerUrl,
     WorkspaceFile,
+    refuse_idle_beside_server,
 )
 
 _Cutoffs = Annotated[
@@ -26,6 +27,7 @@ _Cutoffs = Annotated[
 
 
 def evaluate(
+    context: typer.Context,
     questions: Annotated[
         Path,
         typer.Argument(help="Judged questions, JSON lines: question, relevant, and an id if you like."),
@@ -68,6 +70,8 @@ def evaluate(
     from sibyl_runtime.evaluation import Bootstrap
 
     targets = command.targets(file, server, compare, api_key=api_key, api_key_header=api_key_header)
+    if server is not None:
+        refuse_idle_beside_server(context, "file", *(["data_dir"] if compare is None else []))
     cutoffs = cutoff or [10]
     options = command.Options(
         questions=questions,

@@ -33,7 +33,7 @@ OptionalWorkspaceFile = Annotated[
 ]
 ServerUrl = Annotated[
     str | None,
-    typer.Option("--server", "--url", help="Address of a running server; wins over --file.", show_default=False),
+    typer.Option("--server", "--url", help="Address of a running server, in place of --file.", show_default=False),
 ]
 ApiKey = Annotated[str | None, typer.Option(envvar="SIBYL_API_KEY", help="API key of that server.", show_default=False)]
 ApiKeyHeader = Annotated[str, typer.Option(help="Header that carries the key.")]
@@ -42,3 +42,14 @@ DataDirectory = Annotated[
     typer.Option("--data-dir", help="Directory of the embedded database. [default: $SIBYL_DATA_DIR or ./.sibyl]"),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def refuse_idle_beside_server(context: typer.Context, *names: str) -> None:
+    """Of the command that runs, the parameters that only mean something without --server. Raises BadParameter.
+
+    One that the environment gives is a default and may stand: $SIBYL_WORKSPACE_FILE is set for all commands of a shell.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter("has no effect with --server; give one of them", param_hint=parameter.opts[0])

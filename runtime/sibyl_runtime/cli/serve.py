@@ -17,6 +17,7 @@ from sibyl_runtime.cli.documents import read_document, settings_for
 from sibyl_runtime.cli.exit_codes import ExitCode
 from sibyl_runtime.cli.run import run_async
 from sibyl_runtime.cli.tuning import Tuning, read_tuning
+from sibyl_runtime.cli.warnings import log_notices
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.kpi import MeteredEngine, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Services
@@ -93,6 +94,7 @@ async def _serve(options: ServeOptions, tuning: Tuning) -> ExitCode:
         raise StartupError(
             "mcp.transport is stdio, which has no port to serve; run `sibyl mcp` for it, or set mcp.transport to http"
         )
+    log_notices(workspace, source)
     listeners = _listen(workspace, settings, options)
     try:
         metrics = metrics_for(workspace)

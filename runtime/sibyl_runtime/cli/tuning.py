@@ -46,7 +46,7 @@ class Tuning:
 
 def read_tuning(cpus: str | None, gc_threshold: str | None) -> Tuning:
     """From text such as "0-3,6" and "1000,15,15". Raises BadParameter, which typer reports as wrong usage."""
-    return Tuning(_cpus(cpus) if cpus else None, _threshold(gc_threshold) if gc_threshold else None)
+    return Tuning(None if cpus is None else _cpus(cpus), None if gc_threshold is None else _threshold(gc_threshold))
 
 
 def _cpus(text: str) -> frozenset[int]:

@@ -14,20 +14,30 @@ from sibyl_runtime.cli.exit_codes import ExitCode
 from sibyl_runtime.cli.output import plural, print_json
 from sibyl_runtime.cli.run import reported
 from sibyl_runtime.workspace import (
+    SourceDocument,
     Workspace,
     WorkspaceInvalid,
     effective_hash,
     environment_references,
+    literal_notice,
+    literal_secrets,
+    notices,
     parse_workspace,
+    problem_at,
     redact,
+    unreachable_models,
 )
 
 
 def validate(file: Path, *, as_json: bool) -> None:
-    """Say what is in a valid document, or everything that is wrong and end the process with an ExitCode."""
+    """Say what is in a valid document, or everything that is wrong and end the process with an ExitCode.
+
+    What is not wrong and should be known all the same, such as settings of a section that is off, is a warning.
+    """
     try:
         source = read_document(file)
         workspace = parse_workspace(source.raw, source=source.source, lines=source.lines)
+        refuse_what_cannot_start(workspace, source)
     except WorkspaceInvalid as error:
         if as_json:
             print_json({"valid": False, "source": str(file), "problems": error.problems})
@@ -35,10 +45,22 @@ def validate(file: Path, *, as_json: bool) -> None:
             print(error, file=sys.stderr)
         raise SystemExit(ExitCode.INVALID) from None
     facts = {"name": source.name or workspace.name, **contents(workspace, source.raw)}
+    warnings = notices(workspace, source.raw, source.lines)
     if as_json:
-        print_json({"valid": True, "source": str(file), **facts})
-    else:
-        print(f"{file}: valid · {' · '.join(facts_in_words(facts))}")
+        print_json({"valid": True, "source": str(file), **facts, "warnings": warnings})
+        return
+    for warning in warnings:
+        print(f"{file}: warning: {warning}", file=sys.stderr)
+    print(f"{file}: valid · {' · '.join(facts_in_words(facts))}")
+
+
+def refuse_what_cannot_start(workspace: Workspace, source: SourceDocument) -> None:
+    """What `sibyl serve` would refuse, and of a custom resource what the operator would. Raises WorkspaceInvalid."""
+    faults = list(unreachable_models(workspace))
+    if source.resource is not None:
+        faults += [(at, literal_notice(held, at)) for at, held in literal_secrets(source.raw)]
+    if faults:
+        raise WorkspaceInvalid([problem_at(at, message, source.lines) for at, message in faults], source.source)
 
 
 def contents(workspace: Workspace, raw: Mapping[str, Any]) -> dict[str, Any]:

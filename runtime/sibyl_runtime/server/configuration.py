@@ -14,7 +14,7 @@ from sibyl_runtime import __version__
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.server.responses import JSON
 from sibyl_runtime.server.seam import ServedRuntime
-from sibyl_runtime.workspace import redact
+from sibyl_runtime.workspace import notices, redact
 
 INDEX_PATIENCE = 0.5
 """Seconds to wait for the database to tell of its index: the configuration itself must be told in any case."""
@@ -34,6 +34,7 @@ class Configuration:
             "version": __version__,
             "embedder": runtime.services.embedder.tag,
             "document": redact(runtime.source.raw),
+            "warnings": [str(notice) for notice in notices(runtime.workspace, runtime.source.raw)],
         }
 
     def route(self) -> BaseRoute:
@@ -41,7 +42,7 @@ class Configuration:
         return Route("/config", self.show, methods=["GET"])
 
     async def show(self, _: Request) -> Response:
-        """Hash, version, embedder, document, index."""
+        """Hash, version, embedder, document, warnings, index."""
         return JSON(self._fixed | {"index": await self._read_index()})
 
     async def _read_index(self) -> Any:

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.errors import InvalidParameters, NotFound
 from sibyl_runtime.pipeline.listening import AnswerText, Event
 from sibyl_runtime.server.event_stream import sse
 from sibyl_runtime.server.reply import reply
-from sibyl_runtime.workspace import GenerationConfig, Tool, Workspace, technique
+from sibyl_runtime.workspace import GenerationConfig, Tool, Workspace, format_path, technique
+from sibyl_runtime.workspace.errors import found
+from sibyl_runtime.workspace.explain import explained
 
 QUERY = "query"
 
@@ -34,29 +36,10 @@ _REFUSED: Mapping[str, tuple[Any, ...]] = {
 _TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    type: Literal["text"]
-    text: str
-
-
-class _Message(BaseModel):
-    model_config = ConfigDict(strict=True)
-
-    role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: str | list[_Part] | None = None
-
-    @property
-    def text(self) -> str:
-        parts = [self.content] if isinstance(self.content, str) else [part.text for part in self.content or ()]
-        return "\n".join(parts)
-
-
 class _StreamOptions(BaseModel):
     model_config = ConfigDict(strict=True)
 
-    include_usage: bool = False
+    include_usage: bool = Field(False, description="End the stream with its usage.")
 
 
 class _Request(BaseModel):
@@ -64,10 +47,12 @@ class _Request(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="allow")
 
-    model: str
-    messages: list[dict[str, Any]]
-    stream: bool | None = False
-    stream_options: _StreamOptions | None = None
+    model: str = Field(description="the name of a tool, or of the workspace; GET /v1/models lists them.")
+    messages: list[dict[str, Any]] = Field(
+        description='the conversation, such as [{"role": "user", "content": "How do I ...?"}].'
+    )
+    stream: bool | None = Field(False, description="Answer in parts.")
+    stream_options: _StreamOptions | None = Field(None, description="What a stream tells besides.")
 
 
 @dataclass(frozen=True)
@@ -94,7 +79,9 @@ def asked(body: Mapping[str, Any], workspace: Workspace, tools: Mapping[str, Too
     try:
         request = _Request.model_validate(body)
     except ValidationError as error:
-        raise _invalid(error, ()) from None
+        faults = explained(error, _Request)
+        message = "; ".join(f"{format_path(fault.place)}: {fault.message}" for fault in faults)
+        raise InvalidParameters(message, details={"param": str(faults[0].place[0])}) from None
     for name, neutral in _REFUSED.items():
         value = body.get(name)
         if not any(value == allowed and type(value) is type(allowed) for allowed in neutral):
@@ -218,18 +205,40 @@ def _question(messages: Sequence[Mapping[str, Any]]) -> str:
     if not messages:
         raise InvalidParameters("messages: must not be empty", details={"param": "messages"})
     for index in range(len(messages) - 1, -1, -1):
-        if messages[index].get("role") != "user":
-            continue
-        try:
-            return _Message.model_validate(messages[index]).text
-        except ValidationError as error:
-            raise _invalid(error, ("messages", index)) from None
+        if messages[index].get("role") == "user":
+            return _asked_text(messages[index].get("content"), f"messages[{index}].content")
     raise InvalidParameters(
         "messages: holds no message with the role user; its last one is the question", details={"param": "messages"}
     )
 
 
-def _invalid(error: ValidationError, at: tuple[str | int, ...]) -> InvalidParameters:
-    problem = error.errors()[0]
-    place = ".".join(str(part) for part in (*at, *problem["loc"]))
-    return InvalidParameters(f"{place}: {problem['msg']}", details={"param": str((*at, *problem["loc"])[0])})
+def _asked_text(content: object, at: str) -> str:
+    """The text of a message: its content, or the text parts of it."""
+    parts = content if isinstance(content, list) else [{"type": "text", "text": content}]
+    texts = []
+    for index, part in enumerate(parts):
+        place = f"{at}[{index}]" if isinstance(content, list) else at
+        if not isinstance(part, Mapping):
+            _refuse(f'{place}: must be a part such as {{"type": "text", "text": "..."}}, found {found(part)}')
+        if part.get("type") != "text":
+            _refuse(
+                f"{place}.type: found {found(part.get('type'))}; allowed: text, since answers are about texts alone"
+            )
+        text = part.get("text")
+        if not isinstance(text, str):
+            where = f"{place}.text" if isinstance(content, list) else place
+            _refuse(
+                f"{where}: must be text{'' if isinstance(content, list) else ' or a list of text parts'}, "
+                f"found {found(text)}"
+            )
+        texts.append(text)
+    question = "\n".join(texts)
+    if not question.strip():
+        _refuse(f"{at}: must hold the question, found an empty text")
+    if "\0" in question:
+        _refuse(f"{at}: must not hold the character NUL, found it at position {question.index(chr(0))}; remove it")
+    return question
+
+
+def _refuse(message: str) -> NoReturn:
+    raise InvalidParameters(message, details={"param": "messages"})

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import Scope
 
-from sibyl_runtime.errors import NotFound, SibylError
+from sibyl_runtime.errors import NotFound, RateLimited, SibylError
 from sibyl_runtime.server.request import facts_of
 
 # 503 and 429 always tell when to come back, also where the cause does not know.
@@ -78,7 +78,15 @@ def error_response(scope: Scope, error: SibylError, headers: Mapping[str, str] |
         retry_after = RETRY_AFTER_SECONDS
     if retry_after is not None:
         sent["Retry-After"] = str(max(1, math.ceil(retry_after)))
+    if isinstance(error, RateLimited):
+        sent |= rate_headers(error)
     return JSON(error_body(scope, error), status_code=status, headers=sent)
+
+
+def rate_headers(error: RateLimited) -> dict[str, str]:
+    """What is told of the bucket that is empty: how much it holds, and in how many seconds it is full."""
+    told = {"X-RateLimit-Limit": error.details.get("burst"), "X-RateLimit-Reset": error.details.get("full_after")}
+    return {"X-RateLimit-Remaining": "0", **{name: str(value) for name, value in told.items() if value is not None}}
 
 
 def error_body(scope: Scope, error: SibylError) -> dict[str, Any]:

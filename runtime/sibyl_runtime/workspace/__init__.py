@@ -24,10 +24,13 @@ from sibyl_runtime.workspace.errors import (
     WorkspaceInvalid,
     format_path,
     line_of,
+    problem_at,
     suggestion,
 )
+from sibyl_runtime.workspace.literals import Held, literal_secrets
 from sibyl_runtime.workspace.mcp import Mcp, ServerInfo, Tool
 from sibyl_runtime.workspace.meaning import latency_buckets, run_parameters, step_config, written_values
+from sibyl_runtime.workspace.notices import literal_notice, notices
 from sibyl_runtime.workspace.observability import Kpi, Logging, Metrics, Observability
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.parsing import parse_workspace
@@ -54,6 +57,7 @@ from sibyl_runtime.workspace.providers import (
 )
 from sibyl_runtime.workspace.reading import SourceDocument, load_document
 from sibyl_runtime.workspace.references import MalformedReference, Reference, references, whole_reference
+from sibyl_runtime.workspace.remote_models import unreachable_models
 from sibyl_runtime.workspace.reranking import cross_encoders
 from sibyl_runtime.workspace.search_configs import AugmentationConfig, QueryProcessingConfig
 from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret_name
@@ -100,6 +104,7 @@ __all__ = [
     "EmbeddingProvider",
     "EnvironmentReference",
     "GenerationConfig",
+    "Held",
     "KeyMetadata",
     "Kpi",
     "Lines",
@@ -153,15 +158,20 @@ __all__ = [
     "is_template",
     "latency_buckets",
     "line_of",
+    "literal_notice",
+    "literal_secrets",
     "load_document",
+    "notices",
     "parse_workspace",
     "pipeline_parameters",
+    "problem_at",
     "redact",
     "references",
     "run_parameters",
     "step_config",
     "suggestion",
     "technique",
+    "unreachable_models",
     "validate_arguments",
     "validate_parameters",
     "whole_reference",

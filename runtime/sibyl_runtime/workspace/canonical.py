@@ -8,7 +8,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret_name, without_passwords
+from sibyl_runtime.workspace.secrecy import (
+    REDACTED,
+    is_address_name,
+    is_secret_name,
+    without_passwords,
+    without_web_secrets,
+)
 
 _REFERENCE = re.compile(r"(?<!\$)\$\{(?P<name>[A-Z_][A-Z0-9_]*)(?P<default>:-[^}]*)?\}")
 _MAPS_OF_NAMES = frozenset({"parameters", "properties"})
@@ -56,7 +62,8 @@ def _redacted(value: Any, name: str, *, names_are_free: bool = False) -> Any:
         return [_redacted(inner, name) for inner in value]
     if not isinstance(value, str):
         return value
-    return _REFERENCE.sub(_without_default, without_passwords(value, _hidden_text, is_address=is_address_name(name)))
+    shown = _REFERENCE.sub(_without_default, without_passwords(value, _hidden_text, is_address=is_address_name(name)))
+    return without_web_secrets(shown) if is_address_name(name) else shown
 
 
 def _redacted_parameter(parameter: Any, name: str) -> Any:

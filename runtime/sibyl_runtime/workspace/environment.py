@@ -14,6 +14,7 @@ from sibyl_runtime.workspace.references import (
     references_of_kind,
     unescape,
 )
+from sibyl_runtime.workspace.secrecy import may_hold_secret
 from sibyl_runtime.workspace.walk import map_texts, texts_in
 
 _ESCAPED_ENVIRONMENT = re.compile(r"\$\$\{(?=[A-Z_])")
@@ -64,7 +65,7 @@ def expanded_document(
         for reference in found:
             value = _value(reference, environ)
             if value is None:
-                problems.append(problem_at(at, _not_set(reference), lines))
+                problems.append(problem_at(at, _not_set(reference, at), lines))
             expanded += _unescaped(text[end : reference.start], at) + (value or "")
             end = reference.end
         return EnvironmentText(expanded + _unescaped(text[end:], at), reference=text, resolved=True)
@@ -83,9 +84,11 @@ def _unescaped(text: str, at: Location) -> str:
     return _ESCAPED_ENVIRONMENT.sub("${", text) if in_step else unescape(text)
 
 
-def _not_set(reference: Reference) -> str:
+def _not_set(reference: Reference, at: Location) -> str:
     name = reference.name
-    return f"${{{name}}} is not set in the environment; set it, or give a default: ${{{name}:-value}}"
+    # The default of a secret would be the secret itself, in the document.
+    otherwise = "" if may_hold_secret(at) else f", or give a default: ${{{name}:-value}}"
+    return f"${{{name}}} is not set in the environment; set it{otherwise}"
 
 
 def marked_document(raw: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from sibyl_runtime.workspace.base import FIELD_RULE, available_values, is_planned, literal_values
 from sibyl_runtime.workspace.errors import Location, found, nearest, number
-from sibyl_runtime.workspace.references import EnvironmentText
+from sibyl_runtime.workspace.references import EnvironmentText, scalar
 
 _TYPES: Mapping[str, str] = {
     "int_type": "a whole number",
@@ -24,6 +24,7 @@ _TYPES: Mapping[str, str] = {
     "model_type": "a mapping",
     "list_type": "a list",
 }
+_UNQUOTED: Mapping[str, tuple[type, ...]] = {"int_type": (int,), "float_type": (int, float), "bool_type": (bool,)}
 _LIMITS: Mapping[str, tuple[str, str]] = {
     "greater_than_equal": ("ge", "at least"),
     "greater_than": ("gt", "above"),
@@ -130,6 +131,8 @@ def _type(detail: ErrorDetails, located: Located, value: Any) -> str:
     hint = ""
     if detail["type"] == "string_type" and isinstance(value, int | float):
         hint = "; put it in quotes"
+    if isinstance(value, str) and isinstance(scalar(value), _UNQUOTED.get(detail["type"], ())):
+        hint = "; write it without quotes"
     return f"must be {_TYPES[detail['type']]}, found {found(value, located.shown)}{hint}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.errors import ArgumentsInvalid, Location, WorkspaceInvalid, format_path, problem_at
-from sibyl_runtime.workspace.explain import explained
+from sibyl_runtime.workspace.explain import Fault, explained
 from sibyl_runtime.workspace.kpis.figures import Percentile, indicator_of
 from sibyl_runtime.workspace.pipelines import Step
 from sibyl_runtime.workspace.provider_names import PROVIDER_KINDS, provider_fault
@@ -32,6 +33,7 @@ LATENCY_BUCKETS = (
 PER_TECHNIQUE = frozenset({"subtechnique", "provider"})
 
 _ABSENT: Final = object()
+_WORDS: Final = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -145,14 +147,33 @@ def _check_named_providers(workspace: Workspace, spec: TechniqueSpec, merged: _M
 
 
 def config_faults(workspace: Workspace, pipeline_name: str, step: Step) -> list[tuple[Location, str]]:
-    """What is wrong with the merged settings of a step before any run, each where it is written."""
+    """Everything that is wrong with the merged settings of a step before any run, each where it is written."""
     spec = technique(step.use)
     merged = _merge(workspace, pipeline_name, step, spec, None)
-    try:
-        spec.config.model_validate(merged.config)
-    except ValidationError as error:
-        return [(_written_at(merged, fault.place), fault.message) for fault in explained(error, spec.config)]
-    return []
+    return [(_written_at(merged, fault.place), fault.message) for fault in _all_faults(merged.config, spec.config)]
+
+
+def _all_faults(config: Mapping[str, Any], model: type[StepConfig]) -> list[Fault]:
+    """Reading again without the faulty keys brings out faults that were hidden behind them.
+
+    A rule that is about a key that was left out is not told: it would be judged by a default that nobody wrote.
+    """
+    remaining = dict(config)
+    faults: list[Fault] = []
+    left_out: set[str] = set()
+    while True:
+        try:
+            model.model_validate(remaining)
+        except ValidationError as error:
+            found = explained(error, model)
+        else:
+            return faults
+        faults += [fault for fault in found if not left_out & {*_WORDS.findall(fault.message), *fault.place[:1]}]
+        keys = {str(fault.place[0]) for fault in found if fault.place}
+        if not keys & remaining.keys():
+            return faults
+        left_out |= keys
+        remaining = {key: value for key, value in remaining.items() if key not in keys}
 
 
 def _merge(

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from sibyl_runtime.workspace.base import StrictModel, fail_field
 from sibyl_runtime.workspace.errors import ArgumentsInvalid, Location, found, nearest, number, problem_at
+from sibyl_runtime.workspace.references import scalar
 from sibyl_runtime.workspace.text import Text
 
 Fault = tuple[Location, str]
@@ -89,7 +90,9 @@ class ToolParameter(StrictModel):
 def argument_faults(value: Any, parameter: ToolParameter, at: Location) -> Iterator[Fault]:
     """Everything in which `value` does not fit `parameter`; nothing is coerced."""
     if not _is_of_type(value, parameter.type):
-        yield (at, f"must be {_NAMES_OF_TYPES[parameter.type]}, found {found(value, at)}")
+        quoted = isinstance(value, str) and _is_of_type(scalar(value), parameter.type)
+        hint = "; send it without quotes" if quoted else ""
+        yield (at, f"must be {_NAMES_OF_TYPES[parameter.type]}, found {found(value, at)}{hint}")
         return
     if parameter.enum is not None and not any(_equal(value, allowed) for allowed in parameter.enum):
         allowed = ", ".join(found(item) for item in parameter.enum)
@@ -133,6 +136,15 @@ def _text_problems(value: str, parameter: ToolParameter, at: Location) -> Iterat
         yield (at, f"must match {parameter.pattern}, found {found(value, at)}")
 
 
+def _nul_faults(value: Any, name: str) -> Iterator[Fault]:
+    """No stored text has it, PostgreSQL takes none with it, and the server of a model may end the text there.
+
+    Of the argument itself only: in lists and mappings whoever reads them knows which one is to be left out.
+    """
+    if isinstance(value, str) and "\0" in value:
+        yield ((name,), f"must not hold the character NUL, found it at position {value.index(chr(0))}; remove it")
+
+
 def _list_problems(value: list[Any], parameter: ToolParameter, at: Location) -> Iterator[Fault]:
     yield from _bound_problems(
         len(value), parameter.minItems, parameter.maxItems, at, f"{len(value)} elements", " elements"
@@ -171,7 +183,7 @@ def checked_arguments(
     for name, parameter in parameters.items():
         if name in arguments:
             complete[name] = arguments[name]
-            faults += argument_faults(arguments[name], parameter, (name,))
+            faults += [*argument_faults(arguments[name], parameter, (name,)), *_nul_faults(arguments[name], name)]
         elif name in defaults:
             complete[name] = defaults[name]
         elif parameter.has_default:

@@ -15,6 +15,9 @@ _ADDRESS_NAME = re.compile(r"(^|_)(dsn|url|uri|connection_string)$", re.IGNORECA
 
 
 _URL_PASSWORD = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:)(?P<secret>\S+)(?=@)")
+_WEB_ADDRESS = re.compile(
+    r"(?P<scheme>https?://)(?P<user>[^/?#\s]*@)?(?P<place>[^?#\s]*)(?P<rest>[?#].*)?", re.IGNORECASE
+)
 _ASSIGNED_PASSWORD = re.compile(
     r"(?P<head>\w*(?:password|passwd|pwd|secret|token|api_?key)\s*=\s*)(?P<secret>'(?:[^'\\]|\\.)*'|[^\s&]+)",
     re.IGNORECASE,
@@ -46,3 +49,14 @@ def without_passwords(text: str, hide: Callable[[str], str] = lambda _: REDACTED
     if is_address or "://" in text:
         shown = _ASSIGNED_PASSWORD.sub(lambda match: match["head"] + hide(match["secret"]), shown)
     return shown
+
+
+def without_web_secrets(address: str) -> str:
+    """`address` without what an address of the web may hold a key in: the part before @, and all after ? or #."""
+
+    def cut(match: re.Match[str]) -> str:
+        user = f"{REDACTED}@" if match["user"] else ""
+        rest = f"{match['rest'][0]}{REDACTED}" if match["rest"] else ""
+        return f"{match['scheme']}{user}{match['place']}{rest}"
+
+    return _WEB_ADDRESS.sub(cut, address)

@@ -25,6 +25,9 @@ def document(path: str, value: Any) -> dict[str, Any]:
     return found
 
 
+ENV = {"runtime": {"env": [{"name": "KEY", "secretKeyRef": {"name": "keys", "key": "one"}}]}}
+
+
 def llm(**fields: Any) -> dict[str, Any]:
     return document("providers.llm.primary", {"kind": "openai", "model": "m", **fields})
 
@@ -111,6 +114,19 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         llm(base_url="https://user:very-secret@models.example.com/v1"),
         {},
         f"spec.workspace.providers.llm.primary.base_url: holds a literal password{ADVICE}",
+    ),
+    (
+        "a model without a key",
+        llm(),
+        {},
+        "spec.workspace.providers.llm.primary.api_key: is required for OpenAI's own server: a reference such as "
+        "${OPENAI_API_KEY}; for a server that needs no key, give its base_url",
+    ),
+    (
+        "a user in the address of a model",
+        llm(base_url="https://user:${KEY}@models.example.com"),
+        ENV,
+        "spec.workspace.providers.llm.primary.base_url: must not hold a user or password; give the key as api_key",
     ),
     (
         "a literal password in the default of an address",
@@ -204,7 +220,6 @@ def test_a_document_that_cannot_work_in_a_cluster_is_refused(
     assert problems(body(workspace=written, **spec)) == [expected]
 
 
-ENV = {"runtime": {"env": [{"name": "KEY", "secretKeyRef": {"name": "keys", "key": "one"}}]}}
 TAKEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("a key by reference", llm(api_key="${KEY}"), ENV),
     (
@@ -219,7 +234,7 @@ TAKEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         document("mcp.rate_limiting", {"storage": "redis", "redis_url": "${REDIS_URL}"}),
         {"cache": CACHE},
     ),
-    ("a password by reference", llm(base_url="https://user:${KEY}@models.example.com"), ENV),
+    ("a password by reference", document("mcp.authentication", {"type": "jwt", "secret": "${KEY}"}), ENV),
     ("an address without a password", llm(base_url="https://models.example.com:8443/v1"), {}),
     ("a variable with a default", llm(base_url="${MODELS:-https://models.example.com}"), {}),
     ("the database of the spec", store(dsn="${DATABASE_URL}"), {}),
@@ -229,7 +244,7 @@ TAKEN: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("a cache in memory before Redis", caching(memory={}), {"cache": CACHE}),
     ("the Redis of the spec", caching(redis={"url": "${REDIS_URL}"}), {"cache": CACHE}),
     ("the Redis of the spec, unsaid", {}, {"cache": CACHE}),
-    ("a limit on tokens", llm(max_tokens=10), {}),
+    ("a limit on tokens", llm(api_key="${KEY}", max_tokens=10), ENV),
 ]
 
 

@@ -58,7 +58,10 @@ def test_reading_leaves_the_object_alone() -> None:
             {"pipelines": {"search": {"steps": [{"use": "rag.retrieval", "config": {"topk": 3}}]}}},
             "spec.workspace.pipelines.search.steps[0].config.topk: unknown key. Did you mean top_k?",
         ),
-        ({"mcp": {"port": "8000"}}, 'spec.workspace.mcp.port: must be a whole number, found "8000"'),
+        (
+            {"mcp": {"port": "8000"}},
+            'spec.workspace.mcp.port: must be a whole number, found "8000"; write it without quotes',
+        ),
     ],
 )
 def test_problems_of_the_document_are_seen_from_the_resource(workspace: dict[str, Any], expected: str) -> None:

@@ -131,9 +131,11 @@ async def test_a_request_that_can_never_have_a_turn_is_refused() -> None:
     limited = quota(Sleeper(), tokens_per_minute=1000)
     with pytest.raises(ProviderError) as caught:
         await limited.turn(1200, within=100)
+    assert caught.value.status == 500
     assert caught.value.message == (
-        "the request takes about 1,200 tokens, above providers.llm.main.rate_limit.tokens_per_minute (1,000); raise "
-        "it, or lower max_tokens or top_k"
+        "the request takes about 1,200 tokens, prompt and longest answer together, and never fits "
+        "providers.llm.main.rate_limit.tokens_per_minute (1,000); ask for fewer chunks, or have that limit raised or "
+        "max_tokens lowered in the workspace"
     )
 
 

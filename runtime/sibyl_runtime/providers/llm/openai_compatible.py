@@ -210,12 +210,16 @@ def _identity(name: str, provider: LlmProvider) -> Identity:
         raise StartupError(f"{field}.model is missing; kind openai needs the name of a model")
     if not provider.api_key and provider.base_url is None:
         raise StartupError(f"{field}.api_key is missing; give a key, or the base_url of a server that needs none")
-    address = urlsplit(provider.base_url or OPENAI_URL)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    parts = urlsplit(provider.base_url or OPENAI_URL)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
         raise StartupError(f"{field}.base_url must start with http:// or https:// and name a host")
-    if address.username is not None or address.password is not None:
+    if parts.username is not None or parts.password is not None:
         raise StartupError(f"{field}.base_url must not hold a user or password; give the key as api_key")
-    return Identity(name, provider.model, provider.base_url or OPENAI_URL, provider.api_key or "")
+    if parts.query or parts.fragment:
+        # The client appends the paths of the API to it: all after ? would go to the server as something else.
+        raise StartupError(f"{field}.base_url must end with its path; remove what follows ? or #")
+    address = provider.base_url or OPENAI_URL
+    return Identity(name, provider.model, address, provider.api_key or "", timeout=provider.timeout)
 
 
 def _client(who: Identity, provider: LlmProvider) -> openai.AsyncOpenAI:

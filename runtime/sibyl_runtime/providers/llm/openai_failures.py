@@ -6,7 +6,9 @@ API key: of a refused key not even the server's own words are shown, since serve
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -17,6 +19,7 @@ import openai
 
 from sibyl_runtime.errors import DeadlineExceeded, Overloaded, ProviderError, SibylError
 
+logger = logging.getLogger("sibyl.providers")
 STAGE = "generate"
 QUOTA_EXHAUSTED = "insufficient_quota"
 
@@ -36,6 +39,8 @@ class Identity:
     kind: str = "llm"
     """Under which key of `providers` it stands."""
     stage: str = STAGE
+    timeout: float | None = None
+    """Its own longest wait, in seconds; None: not known here."""
 
     @property
     def field(self) -> str:
@@ -62,8 +67,16 @@ class Identity:
         return "max_completion_tokens" if self.host == "api.openai.com" else "max_tokens"
 
     def error(self, message: str, status: int | None = None) -> ProviderError:
+        """An error that callers may read: where the server is stands in the log, and nowhere in the message."""
+        logger.warning("%s at %s: %s", self.title, self.host, message)
         details = {"provider": self.name, "model": self.model, "status": status}
-        return ProviderError(f"{self.title}: {message}", details=details)
+        return ProviderError(f"{self.title}: {self.without_host(message)}", details=details)
+
+    def without_host(self, text: str) -> str:
+        """`text` without the name of the server, by which callers could learn what stands in the network."""
+        names = {self.host, urlsplit(self.base_url).hostname or self.host}
+        named = "|".join(re.escape(name) for name in sorted(names, key=len, reverse=True) if name)
+        return re.sub(rf"(?<![\w.-])({named})(?![\w-])(:\d+)?", "its server", text) if named else text
 
     def without_key(self, text: str) -> str:
         return text.replace(self.api_key, _HIDDEN) if self.api_key else text
@@ -101,7 +114,14 @@ def _explained(error: openai.APIError, who: Identity, attempts: int, seconds: fl
 
 def deadline(who: Identity, seconds: float) -> DeadlineExceeded:
     details = {"stage": who.stage, "provider": who.name, "model": who.model}
-    advice = f"try again, or raise mcp.timeout and {who.field}.timeout"
+    if who.timeout is None:
+        advice = f"mcp.timeout and {who.field}.timeout"
+    elif seconds < who.timeout:
+        # Its own time was not the limit: to raise that would change nothing.
+        advice = "mcp.timeout, the pipeline's timeout_s, or the timeout of the step that asked"
+    else:
+        advice = f"{who.field}.timeout"
+    advice = f"try again, or raise {advice}"
     return DeadlineExceeded(f"{who.title}: no answer within {seconds:.1f} s; {advice}", details=details)
 
 

@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from sibyl_runtime.workspace import LlmRateLimit
 
 MINUTE = 60.0
+
+
+class AboveQuota(ProviderError):
+    """No turn can have so many tokens. A provider's failure to those that may ask another one; nothing was sent."""
+
+    status = 500
+    code = "tool_execution_error"
+
+
 CHARACTERS_PER_TOKEN = 4
 """What English text has, roughly; the real number replaces the estimate when the answer is there."""
 
@@ -99,12 +108,13 @@ class Quota:
     async def turn(self, tokens: int, *, within: float) -> Turn:
         """Wait for a turn, at most `within` seconds.
 
-        Raises Overloaded at once when the turn comes later, ProviderError when no turn can have so many tokens.
+        Raises Overloaded at once when the turn comes later, AboveQuota when no turn can have so many tokens.
         """
         if not self._window.fits(tokens):
-            raise ProviderError(
-                f"the request takes about {tokens:,} tokens, above {self._field}.tokens_per_minute "
-                f"({self._limit.tokens_per_minute:,}); raise it, or lower max_tokens or top_k"
+            raise AboveQuota(
+                f"the request takes about {tokens:,} tokens, prompt and longest answer together, and never fits "
+                f"{self._field}.tokens_per_minute ({self._limit.tokens_per_minute:,}); ask for fewer chunks, or have "
+                "that limit raised or max_tokens lowered in the workspace"
             )
         now = self._clock()
         wait = self._window.next(now, tokens) - now

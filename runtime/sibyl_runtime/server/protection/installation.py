@@ -82,13 +82,14 @@ def protection_of(runtime: ServedRuntime, refused: Callable[[], None]) -> Protec
     """
     settings = runtime.workspace.mcp
     limiting = settings.rate_limiting
-    buckets = _buckets(runtime)
+    buckets = buckets_of(runtime)
     proxies = networks(limiting.trusted_proxies) if limiting is not None else ()
     rates = Rates(limiting, buckets, proxies, refused)
     return Protection(GuardedRuntime(runtime, rates), settings, _authenticator(runtime), rates, buckets)
 
 
-def _buckets(runtime: ServedRuntime) -> Buckets:
+def buckets_of(runtime: ServedRuntime) -> Buckets:
+    """Where the buckets of a workspace are kept. Raises StartupError for an address that is none."""
     limiting = runtime.workspace.mcp.rate_limiting
     if limiting is None or limiting.storage == "memory" or limiting.redis_url is None:
         return MemoryBuckets()

@@ -15,6 +15,7 @@ from sibyl_runtime.server.request import facts_of
 from sibyl_runtime.server.responses import error_response
 from sibyl_runtime.workspace import RateLimit, RateLimiting
 
+_Counted = tuple[RateLimit, Taken] | None
 OPEN_PATHS = ("/health", "/page")
 """For kubelet, which has no key and must not be told to come back later; and the page, which asks for the key."""
 
@@ -59,7 +60,11 @@ class Rates:
             raise RateLimited(
                 f"Too many {what}: {rate.requests_per_minute} a minute are allowed, {rate.burst} at once; "
                 "try again after the seconds in Retry-After.",
-                details={"requests_per_minute": rate.requests_per_minute, "burst": rate.burst},
+                details={
+                    "requests_per_minute": rate.requests_per_minute,
+                    "burst": rate.burst,
+                    "full_after": math.ceil(taken.full_after),
+                },
                 retry_after=taken.retry_after,
             )
         return taken
@@ -82,34 +87,45 @@ class AccessControl:
             caller = await self._identify(scope)
             requester = self._rates.requester(scope, caller)
             counted = await self._rates.take(requester)
+        except _Stranger as stranger:
+            refused = error_response(scope, stranger.error, self._challenge())
+            await refused(scope, receive, _with_rate(stranger.counted, send))
+            return
         except SibylError as error:
-            await error_response(scope, error, self._headers(error))(scope, receive, send)
+            await error_response(scope, error)(scope, receive, send)
             return
         if caller is not None:
             facts_of(scope).caller = caller.name or caller.id
         # For the task of this request and those that it starts; the server starts each request in a context anew.
         REQUESTER.set(requester)
-        await self._app(scope, receive, _with_rate(counted, send) if counted is not None else send)
+        await self._app(scope, receive, _with_rate(counted, send))
 
-    def _headers(self, error: SibylError) -> dict[str, str]:
-        if isinstance(error, Unauthorized) and self._authenticator is not None:
-            return {"WWW-Authenticate": self._authenticator.challenge}
-        if isinstance(error, RateLimited):
-            return {"X-RateLimit-Limit": str(error.details["burst"]), "X-RateLimit-Remaining": "0"}
-        return {}
+    def _challenge(self) -> dict[str, str]:
+        return {"WWW-Authenticate": self._authenticator.challenge} if self._authenticator is not None else {}
 
     async def _identify(self, scope: Scope) -> Caller | None:
         if self._authenticator is None:
             return None
         try:
             return await self._authenticator.identify(scope)
-        except Unauthorized:
+        except Unauthorized as error:
             # Guesses are counted too, by address: else a rate would bind everybody but who has no key.
-            await self._rates.take(self._rates.requester(scope, None))
-            raise
+            raise _Stranger(error, await self._rates.take(self._rates.requester(scope, None))) from None
 
 
-def _with_rate(counted: tuple[RateLimit, Taken], send: Send) -> Send:
+class _Stranger(Exception):
+    """Nobody that is known, and what came of counting the guess."""
+
+    def __init__(self, error: Unauthorized, counted: _Counted) -> None:
+        super().__init__(error.message)
+        self.error = error
+        self.counted = counted
+
+
+def _with_rate(counted: _Counted, send: Send) -> Send:
+    """`send` that tells of the bucket, unless the answer tells of the narrower one of a tool that refused it."""
+    if counted is None:
+        return send
     rate, taken = counted
     headers = [
         (b"x-ratelimit-limit", b"%d" % rate.burst),
@@ -119,7 +135,9 @@ def _with_rate(counted: tuple[RateLimit, Taken], send: Send) -> Send:
 
     async def send_with_rate(message: Message) -> None:
         if message["type"] == "http.response.start":
-            message["headers"] = [*message.get("headers", ()), *headers]
+            sent = list(message.get("headers", ()))
+            told = any(name.lower() == headers[0][0] for name, _ in sent)
+            message["headers"] = sent if told else [*sent, *headers]
         await send(message)
 
     return send_with_rate

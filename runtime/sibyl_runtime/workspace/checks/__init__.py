@@ -47,6 +47,7 @@ from sibyl_runtime.workspace.checks.shops import (
     shop_techniques_are_known,
     shops_are_known,
 )
+from sibyl_runtime.workspace.checks.stdio import http_settings_need_http
 from sibyl_runtime.workspace.checks.steps import (
     shops_in_use_are_enabled,
     step_names_are_unique,
@@ -108,6 +109,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     parameters_choose_providers,
     steps_use_each_other,
     reranking_keeps_what_was_found,
+    http_settings_need_http,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
