@@ -37,7 +37,7 @@ def receiving_parameters(workspace: Workspace, pipeline: str, source: str) -> di
         known = ", ".join(sorted(workspace.effective_pipelines))
         raise NotFound(f"there is no pipeline `{pipeline}`; known: {known}", details={"pipeline": pipeline})
     for wanted in (LOADER, StoreVectors.id):
-        number = sum(technique(step.use).id == wanted for step in plan.steps)
+        number = sum(technique(step.use).id == wanted for step in plan.all_steps)
         if number != 1:
             raise InvalidParameters(
                 f"pipeline: `{pipeline}` has {number} steps {wanted}; a pipeline that takes documents has exactly one",
@@ -65,7 +65,7 @@ def loading_settings(workspace: Workspace, pipeline: str) -> LoadDocumentsConfig
 
 
 def _loader(workspace: Workspace, pipeline: str) -> Step:
-    steps = workspace.effective_pipelines[pipeline].steps
+    steps = workspace.effective_pipelines[pipeline].all_steps
     return next(step for step in steps if technique(step.use).id == LOADER)
 
 

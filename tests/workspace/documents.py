@@ -149,6 +149,22 @@ FULL: dict[str, Any] = {
                 },
             ],
         },
+        "beside": {
+            "parameters": {"query": {"type": "string"}},
+            "steps": [
+                {
+                    "parallel": {
+                        "steps": [
+                            {"use": "rag.retrieval", "config": {"top_k": 3}, "timeout_s": 1, "on_error": "continue"},
+                            {"use": "rag.search", "name": "again", "condition": "'${query}' != ''", "always": True},
+                        ],
+                        "gather": "both",
+                        "fail_fast": False,
+                        "timeout_s": 2,
+                    }
+                },
+            ],
+        },
         "tell": {
             "parameters": {"query": {"type": "string"}},
             "steps": [

@@ -15,6 +15,7 @@ from sibyl_runtime.workspace.checks.context import Check, Context, Finding
 from sibyl_runtime.workspace.checks.embedding import embedding_settings_have_effect
 from sibyl_runtime.workspace.checks.failures import error_policies_can_work
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
+from sibyl_runtime.workspace.checks.parallel import gathered_names_have_a_meaning, groups_can_run_side_by_side
 from sibyl_runtime.workspace.checks.protection import (
     authentication_settings_belong,
     key_metadata_means_keys,
@@ -50,6 +51,7 @@ from sibyl_runtime.workspace.checks.steps import (
     techniques_are_known,
     vectors_are_stored,
 )
+from sibyl_runtime.workspace.checks.timeouts import step_timeouts_have_effect
 from sibyl_runtime.workspace.checks.tools import (
     parameter_values_fit,
     pipeline_parameters_are_used,
@@ -100,6 +102,9 @@ CROSS_CHECKS: tuple[Check, ...] = (
     templates_choose_providers,
     fallback_providers_exist,
     embedding_settings_have_effect,
+    groups_can_run_side_by_side,
+    gathered_names_have_a_meaning,
+    step_timeouts_have_effect,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
