@@ -61,6 +61,11 @@ def loading_settings(workspace: Workspace, pipeline: str) -> LoadDocumentsConfig
     except WorkspaceInvalid as error:
         raise InvalidParameters("; ".join(map(str, error.problems))) from error
     assert isinstance(settings, LoadDocumentsConfig)
+    if settings.query is not None:  # and the address of its database is nobody's business
+        raise InvalidParameters(
+            f"pipeline: `{pipeline}` reads the rows of a query, not files; name a pipeline that reads files",
+            details={"pipeline": pipeline},
+        )
     return settings
 
 

@@ -182,6 +182,22 @@ FULL: dict[str, Any] = {
                 },
             ],
         },
+        "rows": {
+            "steps": [
+                {
+                    "use": "data.load_documents",
+                    "config": {
+                        "dsn": "postgresql://reader@db/docs",
+                        "query": "SELECT id, text FROM articles",
+                        "query_timeout": 30,
+                        "source": "articles",
+                    },
+                },
+                {"use": "rag.chunking"},
+                {"use": "rag.embedding"},
+                {"use": "data.store_vectors"},
+            ]
+        },
         "load": {
             "steps": [
                 {

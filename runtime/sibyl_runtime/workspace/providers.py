@@ -177,7 +177,7 @@ class ReplicaProvider(StrictModel):
 
     @model_validator(mode="after")
     def _dsn_is_postgresql(self) -> Self:
-        _check_dsn(self.dsn)
+        check_dsn(self.dsn)
         return self
 
 
@@ -243,7 +243,7 @@ class VectorStoreProvider(StrictModel):
             )
         self._index_fields_have_effect()
         if self.dsn is not None:
-            _check_dsn(self.dsn)
+            check_dsn(self.dsn)
         return self
 
     def _index_fields_have_effect(self) -> None:
@@ -253,7 +253,8 @@ class VectorStoreProvider(StrictModel):
                 fail_field(name, f"has no effect with index_type {self.index_type}; remove it")
 
 
-def _check_dsn(dsn: str) -> None:
+def check_dsn(dsn: str) -> None:
+    """Say, from a validator of a whole model, that its `dsn` is none of PostgreSQL's."""
     if refers_to_environment(dsn) or dsn.startswith(("postgresql://", "postgres://")) or "=" in dsn:
         return
     fail_field("dsn", "must start with postgresql:// (what it holds is not shown here)")

@@ -15,6 +15,7 @@ from sibyl_runtime.workspace.checks.context import Check, Context, Finding
 from sibyl_runtime.workspace.checks.embedding import embedding_settings_have_effect
 from sibyl_runtime.workspace.checks.failures import error_policies_can_work
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
+from sibyl_runtime.workspace.checks.loading import queries_take_no_parameters
 from sibyl_runtime.workspace.checks.parallel import gathered_names_have_a_meaning, groups_can_run_side_by_side
 from sibyl_runtime.workspace.checks.protection import (
     authentication_settings_belong,
@@ -105,6 +106,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     groups_can_run_side_by_side,
     gathered_names_have_a_meaning,
     step_timeouts_have_effect,
+    queries_take_no_parameters,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
