@@ -233,27 +233,28 @@ async def test_the_transaction_reads_only_and_ends_with_the_load(parts: Parts, a
 
 
 LOAD = """
-import asyncio, resource, sys
+import asyncio, psutil, sys
 from sibyl_runtime.pipeline.context import Deadline, StepContext
 from sibyl_runtime.techniques.load_documents import LoadDocuments
 from sibyl_runtime.workspace import LoadDocumentsConfig
 
 QUERY = "SELECT n AS id, repeat(md5(n::text), 100) AS text, n AS place FROM generate_series(1, {}) n"
 
-def peak():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-
 async def load(rows):
+    # How many documents came, and the most resident memory while they did.
+    resident = psutil.Process().memory_info
+    most = 0
     context = StepContext(None, "p", "load", {}, {}, Deadline.after(None))
     config = LoadDocumentsConfig(dsn=sys.argv[1], query=QUERY.format(rows), source="s")
     stream = (await LoadDocuments().run(context, config))["documents"]
     async for batch in stream.take():
         assert batch.size == 100
-    return stream.count
+        most = max(most, resident().rss)
+    return stream.count, most
 
-asyncio.run(load(1_000))
-before = peak()
-print(asyncio.run(load(100_000)), peak() - before)
+_, before = asyncio.run(load(1_000))
+count, most = asyncio.run(load(100_000))
+print(count, (most - before) // 2**20)
 """
 MOST = 40
 """MiB, for a batch and the ids of 100,000 documents, which tell what is gone from the source; the texts are 320 MB."""
