@@ -230,7 +230,7 @@ async def test_time_limits_name_the_step_and_what_gives_more(entry: Document, re
     work: dict[str, Work] = {"b": endless} if "timeout_s" not in entry["parallel"] else {"a": endless, "b": endless}
     with pytest.raises(DeadlineExceeded, match=remedy) as caught:
         await run([entry], work)
-    assert caught.value.details["step"] in endless.broken_off
+    assert caught.value.details["step"] in work
     assert caught.value.details["stage"] == "retrieve"
 
 
