@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sibyl_runtime.workspace.arguments import pipeline_parameters
-from sibyl_runtime.workspace.checks.context import Context, Finding, uses
+from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep, uses
 from sibyl_runtime.workspace.checks.parallel import gathered_results
 from sibyl_runtime.workspace.comparison import ConditionError
 from sibyl_runtime.workspace.conditions import Condition
@@ -23,10 +23,16 @@ def conditions_can_be_evaluated(context: Context) -> Iterator[Finding]:
             if one.step.condition is not None:
                 earlier = {other.step.name: other.spec for other in used if other.index < one.index}
                 earlier |= gathered_results(pipeline.steps[: one.index])
-                later = [other.step.name for other in used if other.index >= one.index]
+                later = {other.step.name: _why_not_before(other, one) for other in used if other.index >= one.index}
                 at = (*one.at, "condition")
                 for fault in _faults(_as_written(context, at, one.step.condition), earlier, later, parameters):
                     yield Finding(at, fault)
+
+
+def _why_not_before(other: UsedStep, used: UsedStep) -> str:
+    if other.index == used.index and other is not used:
+        return "runs at the same time as this one; put it before the group"
+    return "does not run before this one"
 
 
 def _as_written(context: Context, at: Location, condition: str) -> str:
@@ -41,7 +47,10 @@ def _as_written(context: Context, at: Location, condition: str) -> str:
 
 
 def _faults(
-    text: str, earlier: Mapping[str, TechniqueSpec | None], later: list[str], parameters: Mapping[str, ToolParameter]
+    text: str,
+    earlier: Mapping[str, TechniqueSpec | None],
+    later: Mapping[str, str],
+    parameters: Mapping[str, ToolParameter],
 ) -> Iterator[str]:
     try:
         condition = Condition.parse(text)
@@ -58,10 +67,12 @@ def _faults(
             yield f'"{text}": {fault}'
 
 
-def _result_fault(step: str, field: str, earlier: Mapping[str, TechniqueSpec | None], later: list[str]) -> str | None:
+def _result_fault(
+    step: str, field: str, earlier: Mapping[str, TechniqueSpec | None], later: Mapping[str, str]
+) -> str | None:
     if step not in earlier:
         if step in later:
-            return f'step "{step}" does not run before this one'
+            return f'step "{step}" {later[step]}'
         known = f"earlier steps: {', '.join(earlier)}" if earlier else "no step comes before this one"
         near = nearest(step, earlier)
         return f'no step is called "{step}"; {known}' + (f". Did you mean {near}?" if near else "")
