@@ -37,7 +37,7 @@ def receiving_parameters(workspace: Workspace, pipeline: str, source: str) -> di
         known = ", ".join(sorted(workspace.effective_pipelines))
         raise NotFound(f"there is no pipeline `{pipeline}`; known: {known}", details={"pipeline": pipeline})
     for wanted in (LOADER, StoreVectors.id):
-        number = sum(technique(step.use).id == wanted for step in plan.steps)
+        number = sum(technique(step.use).id == wanted for step in plan.all_steps)
         if number != 1:
             raise InvalidParameters(
                 f"pipeline: `{pipeline}` has {number} steps {wanted}; a pipeline that takes documents has exactly one",
@@ -61,11 +61,16 @@ def loading_settings(workspace: Workspace, pipeline: str) -> LoadDocumentsConfig
     except WorkspaceInvalid as error:
         raise InvalidParameters("; ".join(map(str, error.problems))) from error
     assert isinstance(settings, LoadDocumentsConfig)
+    if settings.query is not None:  # and the address of its database is nobody's business
+        raise InvalidParameters(
+            f"pipeline: `{pipeline}` reads the rows of a query, not files; name a pipeline that reads files",
+            details={"pipeline": pipeline},
+        )
     return settings
 
 
 def _loader(workspace: Workspace, pipeline: str) -> Step:
-    steps = workspace.effective_pipelines[pipeline].steps
+    steps = workspace.effective_pipelines[pipeline].all_steps
     return next(step for step in steps if technique(step.use).id == LOADER)
 
 

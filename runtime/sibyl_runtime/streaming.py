@@ -47,7 +47,7 @@ class Narration:
 
 def piece_size(workspace: Workspace, pipeline: str, parameters: Mapping[str, Any]) -> int | None:
     """Tokens per piece of what the pipeline answers; None where its answers come whole."""
-    for step in reversed(workspace.effective_pipelines[pipeline].steps):
+    for step in reversed(workspace.effective_pipelines[pipeline].all_steps):
         if technique(step.use).config is GenerationConfig:
             config = step_config(workspace, pipeline, step, parameters)
             assert isinstance(config, GenerationConfig)

@@ -42,3 +42,21 @@ def test_a_stage_that_fails_is_timed_and_remembered() -> None:
         fail()
     assert recorder.timings() == (StageTiming("search", "retrieval", "retrieve", 4.0),)
     assert recorder.running == ("retrieval", "retrieve")
+
+
+def test_branches_are_timed_on_the_clock_of_the_run_and_joined_in_order() -> None:
+    clock = Clock()
+    clock.now = 5.0
+    recorder = StageRecorder("search", clock)
+    one, other = recorder.branch(), recorder.branch()
+    clock.now = 6.0
+    with other.timed("b", "retrieve"), one.timed("a", "retrieve"):
+        clock.now = 8.0
+        assert (one.running, other.running) == (("a", "retrieve"), ("b", "retrieve"))
+    other.skip("c", "generate")
+    recorder.join(one)
+    recorder.join(other)
+    with recorder.timed("d", "generate"):
+        clock.now = 9.0
+    told = [(timing.step, timing.started, timing.seconds, timing.skipped) for timing in recorder.timings()]
+    assert told == [("a", 1.0, 2.0, False), ("b", 1.0, 2.0, False), ("c", 0.0, 0.0, True), ("d", 3.0, 1.0, False)]

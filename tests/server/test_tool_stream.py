@@ -94,7 +94,7 @@ async def test_a_stream_tells_stages_sources_text_and_what_the_plain_route_answe
     identity = response.headers["X-Request-ID"]
     assert told == [
         {"type": "start", "tool": "search_documents", "request_id": identity},
-        {"type": "stage", "step": "retrieval", "stage": "embed", "ms": 2.1},
+        {"type": "stage", "step": "retrieval", "stage": "embed", "ms": 2.1, "start_ms": 0.0},
         {"type": "sources", "sources": [SOURCE]},
         {"type": "chunk", "content": "In the"},
         {"type": "chunk", "content": " Secret."},

@@ -149,6 +149,22 @@ FULL: dict[str, Any] = {
                 },
             ],
         },
+        "beside": {
+            "parameters": {"query": {"type": "string"}},
+            "steps": [
+                {
+                    "parallel": {
+                        "steps": [
+                            {"use": "rag.retrieval", "config": {"top_k": 3}, "timeout_s": 1, "on_error": "continue"},
+                            {"use": "rag.search", "name": "again", "condition": "'${query}' != ''", "always": True},
+                        ],
+                        "gather": "both",
+                        "fail_fast": False,
+                        "timeout_s": 2,
+                    }
+                },
+            ],
+        },
         "tell": {
             "parameters": {"query": {"type": "string"}},
             "steps": [
@@ -165,6 +181,22 @@ FULL: dict[str, Any] = {
                     "config": {"subtechnique": "structured", "provider": "primary", "answer_schema": ANSWER_SCHEMA},
                 },
             ],
+        },
+        "rows": {
+            "steps": [
+                {
+                    "use": "data.load_documents",
+                    "config": {
+                        "dsn": "postgresql://reader@db/docs",
+                        "query": "SELECT id, text FROM articles",
+                        "query_timeout": 30,
+                        "source": "articles",
+                    },
+                },
+                {"use": "rag.chunking"},
+                {"use": "rag.embedding"},
+                {"use": "data.store_vectors"},
+            ]
         },
         "load": {
             "steps": [

@@ -211,7 +211,7 @@ ELSEWHERE = {
 
 def test_the_full_document_uses_every_available_field() -> None:
     made = parse_workspace(FULL)
-    steps = [(name, step) for name, pipeline in made.pipelines.items() for step in pipeline.steps]
+    steps = [(name, step) for name, pipeline in made.pipelines.items() for step in pipeline.all_steps]
     configs = [step_config(made, name, step, {"top_k": 3}) for name, step in steps]
     held = [*models_in(made), *models_in(made.caching), *configs]
     used = {(type(model).__name__, name) for model in held for name in model.model_fields_set}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from sibyl_operator.api.base import VALIDATIONS, Rule
 from sibyl_operator.api.schema import PRESERVE, Bounds, Conventions, Schema, structural_schema
 from sibyl_runtime.workspace import PLANNED, PLANNED_VALUES, Workspace
 
@@ -17,6 +18,12 @@ BOUNDS: Final = Bounds(text=32_768, items=256, entries=128)
 CONVENTIONS: Final = Conventions(
     defaults=False, floats=True, fallback=BOUNDS, hidden=PLANNED, hidden_values=PLANNED_VALUES
 )
+USE_OR_GROUP: Final = Rule(
+    cel="has(self.use) != has(self.parallel)",
+    message="a step needs use, the technique, or parallel, a group of steps, and not both",
+    check=None,
+)
+"""The document's own models say which of the two is missing or in the way."""
 EMBEDDING_KIND_ALIASES: Final = ("sentence_transformer", "sentence-transformers")
 
 
@@ -34,6 +41,8 @@ def _as_written(models: dict[str, Any]) -> None:
     models["VectorStoreProvider"]["properties"]["url"] = _text("The same as dsn.")
     models["EmbeddingProvider"]["properties"]["kind"]["enum"].extend(EMBEDDING_KIND_ALIASES)
     models["Logging"]["properties"]["level"] = _text("Least level that is logged: debug, info, warning or error.")
+    models["Step"][VALIDATIONS] = [USE_OR_GROUP.validation()]
+    models["GroupedStep"]["required"] = ["use"]
     for model in ("Pipeline", "Tool"):
         parameters = models[model]["properties"]["parameters"]
         models[model]["properties"]["parameters"] = _free_map(parameters["description"])

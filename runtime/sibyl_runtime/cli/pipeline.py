@@ -39,7 +39,7 @@ def describe(name: str, pipeline: Pipeline) -> dict[str, Any]:
     return {
         "name": name,
         "description": pipeline.description,
-        "steps": [step.use for step in pipeline.steps],
+        "steps": [" + ".join(use.use for use in step.uses) for step in pipeline.steps],
         "parameters": sorted(pipeline.parameters),
     }
 
@@ -71,6 +71,9 @@ def result_lines(result: PipelineResult) -> list[str]:
         spent = sum(timing.seconds for timing in timings)
         lines.append(f"{step}  {spent * 1000:.1f} ms")
         lines += [f"  {key}: {_short(value)}" for key, value in result.results.get(step, {}).items()]
+    for name in result.results.keys() - {timing.step for timing in result.stages}:
+        lines.append(f"{name}  gathered")
+        lines += [f"  {key}: {_short(value)}" for key, value in result.results[name].items()]
     return [*lines, f"total {result.seconds * 1000:.1f} ms"]
 
 

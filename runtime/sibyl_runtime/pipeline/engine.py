@@ -1,5 +1,7 @@
 """Runs one pipeline: for each step its condition, its merged configuration, its technique, within the deadline.
 
+The steps of a group run at the same time; each sees what was there before the group.
+
 What a step raises on purpose (a SibylError) reaches the caller as it is. Anything else becomes StepFailed with the
 step's place, so that a fault is never anonymous and never taken for an answer.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, Final
@@ -19,14 +22,18 @@ from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.failures import Failures
 from sibyl_runtime.pipeline.ledger import Progress
 from sibyl_runtime.pipeline.listening import Listener
+from sibyl_runtime.pipeline.parallel import Branch, in_turn, side_by_side
 from sibyl_runtime.pipeline.run import PipelineResult, PipelineRun
 from sibyl_runtime.pipeline.timing import Clock, StageRecorder
 from sibyl_runtime.techniques import REGISTRY
+from sibyl_runtime.techniques.gathering import gathered
 from sibyl_runtime.techniques.technique import Technique
 from sibyl_runtime.workspace import (
+    FUSED,
     ArgumentsInvalid,
     Condition,
     ConditionError,
+    Parallel,
     Pipeline,
     Step,
     WorkspaceInvalid,
@@ -110,18 +117,19 @@ class PipelineEngine:
         """Each step in turn. Raises the first failure that no step mends, after the steps that run always."""
         failures = Failures()
         for position, (step, following) in enumerate(zip_longest(steps, steps[1:])):
+            later = steps[position + 1 :]
+            if step.parallel is not None:
+                await self._group(run, step.parallel, failures, later, instead)
+                continue
             if not failures.allow(step):
                 if failures.ending is None:
                     run.recorder.skip(step.name, self._worker(run, step, instead).stage)
                 continue
             context = run.context(step.name, step.timeout_s)
             try:
-                ran = await self._step(run, context, step, steps[position + 1 :], instead)
+                ran = await self._step(run, context, step, later, instead)
             except SibylError as error:
-                if failures.failed(step, following, error, in_time=not run.deadline.passed):
-                    context.fell_back(error)
-                elif failures.ending is not error:
-                    logger.warning("after a failure of pipeline %s: %s", run.pipeline, error)
+                _failed(run, context, step, following, error, failures)
             else:
                 if ran:
                     failures.passed()
@@ -129,6 +137,45 @@ class PipelineEngine:
                     failures.not_wanted(step)
         if failures.ending is not None:
             raise failures.ending
+
+    async def _group(
+        self,
+        run: PipelineRun,
+        group: Parallel,
+        failures: Failures,
+        later: Sequence[Step],
+        instead: Mapping[str, Technique],
+    ) -> None:
+        """The steps of a group at the same time. What they return is kept in the order of the document."""
+        deadline = run.deadline.capped(group.timeout_s, "raise timeout_s of the group of parallel steps")
+        listener = in_turn(run.listener)
+        steps = [step for step in group.steps if failures.allow(step)]
+        runs = [run.branch(deadline, listener) for _ in steps]
+        contexts = [branch.context(step.name, step.timeout_s) for step, branch in zip(steps, runs, strict=True)]
+        branches = [
+            Branch(
+                partial(self._step, branch, context, step, later, instead),
+                breaks_off=partial(_breaks_off, group, step),
+                endures=step.always,
+            )
+            for step, branch, context in zip(steps, runs, contexts, strict=True)
+        ]
+        try:
+            failed = await side_by_side(branches)
+        finally:
+            for branch in runs:
+                run.recorder.join(branch.recorder)
+        for step, branch in zip(steps, runs, strict=True):
+            run.results |= {step.name: branch.results[step.name]} if step.name in branch.results else {}
+        searches = [run.results[step.name] for step in steps if step.use == FUSED and step.name in run.results]
+        if group.fuses and searches:
+            run.results[group.gather] = gathered(searches)
+        following = later[0] if later else None
+        for position, error in failed:
+            error.details.setdefault("step", steps[position].name)
+            _failed(run, contexts[position], steps[position], following, error, failures)
+        if not failed:
+            failures.passed()
 
     def _worker(self, run: PipelineRun, step: Step, instead: Mapping[str, Technique]) -> Technique:
         named = technique(step.use).id
@@ -167,7 +214,7 @@ class PipelineEngine:
         """Whether what this step answers is what the run will answer, as far as can be known before it runs."""
         if ANSWER not in technique(step.use).results:
             return False
-        for other in later:
+        for other in (use for entry in later for use in entry.uses):
             if ANSWER not in technique(other.use).results:
                 continue
             try:
@@ -187,6 +234,25 @@ class PipelineEngine:
             return condition.evaluate(context.results, context.parameters)
         except ConditionError as error:
             raise context.failed(f"has a `condition` that cannot be evaluated: {error}") from error
+
+
+def _failed(
+    run: PipelineRun,
+    context: StepContext,
+    step: Step,
+    following: Step | None,
+    error: SibylError,
+    failures: Failures,
+) -> None:
+    if failures.failed(step, following, error, in_time=not run.deadline.passed):
+        context.fell_back(error)
+    elif failures.ending is not error:
+        logger.warning("after a failure of pipeline %s: %s", run.pipeline, error)
+
+
+def _breaks_off(group: Parallel, step: Step, error: SibylError) -> bool:
+    """Whether a failure of a step in a group breaks off the others: not one that the step itself allows."""
+    return group.fail_fast and (step.on_error != "continue" or isinstance(error, InvalidParameters))
 
 
 def _defaults(pipeline: Pipeline) -> dict[str, Any]:

@@ -12,11 +12,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class StageEnded:
-    """A stage of a step has ended; `seconds` is what it took."""
+    """A stage of a step has ended; `seconds` is what it took, `started` when it began, in seconds after the run."""
 
     step: str
     stage: str
     seconds: float
+    started: float = 0.0
 
 
 @dataclass(frozen=True)

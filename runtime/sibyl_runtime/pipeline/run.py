@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from sibyl_runtime.errors import DeadlineExceeded, SibylError
@@ -39,7 +39,10 @@ class PipelineResult:
 
 @dataclass
 class PipelineRun:
-    """The state of a run. Steps run one after the other; only streams work across steps."""
+    """The state of a run. Steps run one after the other, those of a group at the same time, each in a branch.
+
+    Only streams work across steps.
+    """
 
     services: Services
     pipeline: str
@@ -71,6 +74,12 @@ class PipelineRun:
             unpriced=self.unpriced,
         )
 
+    def branch(self, deadline: Deadline, listener: Listener | None) -> PipelineRun:
+        """The run as one of several steps at the same time sees it: what the others return is not there."""
+        return replace(
+            self, deadline=deadline, listener=listener, recorder=self.recorder.branch(), results=dict(self.results)
+        )
+
     async def finish(self, context: StepContext, stage: str, work: Callable[[], Awaitable[Mapping[str, Any]]]) -> None:
         """Run a step and keep what it returns."""
         self.results[context.step] = dict(await self.guarded(context, stage, work))
@@ -85,7 +94,7 @@ class PipelineRun:
         async def tell() -> None:
             for timing in self.recorder.timings():
                 if timing.step == context.step and not timing.skipped:
-                    await listener(StageEnded(timing.step, timing.stage, timing.seconds))
+                    await listener(StageEnded(timing.step, timing.stage, timing.seconds, timing.started))
 
         await self.guarded(context, SEND, tell)
 

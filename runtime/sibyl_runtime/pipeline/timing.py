@@ -9,20 +9,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
 class StageTiming:
-    """How long one stage of a step took, in seconds. A skipped step has one entry with `skipped` and 0 seconds."""
+    """How long one stage of a step took, in seconds. A skipped step has one entry with `skipped` and 0 seconds.
+
+    `started` is when its first turn began, in seconds after the run: stages of parallel steps overlap.
+    """
 
     pipeline: str
     step: str
     stage: str
     seconds: float
     skipped: bool = False
+    started: float = field(default=0.0, compare=False)
 
 
 class StageRecorder:
@@ -31,6 +35,8 @@ class StageRecorder:
     def __init__(self, pipeline: str, clock: Clock = time.perf_counter) -> None:
         self._pipeline = pipeline
         self._clock = clock
+        self._origin = clock()
+        self._started: dict[tuple[str, str], float] = {}
         self._seconds: dict[tuple[str, str], float] = {}
         self._skipped: set[tuple[str, str]] = set()
         self.running: tuple[str, str] | None = None
@@ -41,6 +47,7 @@ class StageRecorder:
         """Add the time spent inside to `stage` of `step`; also when it ends by an error."""
         self.running = (step, stage)
         started = self._clock()
+        self._started.setdefault((step, stage), started - self._origin)
         try:
             yield
         finally:
@@ -52,9 +59,28 @@ class StageRecorder:
         self._seconds[step, stage] = 0.0
         self._skipped.add((step, stage))
 
+    def branch(self) -> StageRecorder:
+        """A recorder for a step that runs beside others, so that each knows which stage of its own is running."""
+        other = StageRecorder(self._pipeline, self._clock)
+        other._origin = self._origin
+        return other
+
+    def join(self, branch: StageRecorder) -> None:
+        """Take over what a branch has recorded; its steps are its own."""
+        self._seconds |= branch._seconds
+        self._started |= branch._started
+        self._skipped |= branch._skipped
+
     def timings(self) -> tuple[StageTiming, ...]:
         """All stages so far, in the order in which they first ran."""
         return tuple(
-            StageTiming(self._pipeline, step, stage, seconds, (step, stage) in self._skipped)
+            StageTiming(
+                self._pipeline,
+                step,
+                stage,
+                seconds,
+                (step, stage) in self._skipped,
+                self._started.get((step, stage), 0.0),
+            )
             for (step, stage), seconds in self._seconds.items()
         )

@@ -124,7 +124,7 @@ def add_document_routes(app: FastAPI, runtime: ServedRuntime) -> None:
         config = loading_settings(runtime.workspace, query.pipeline)
         limits = {"documents": MOST_DOCUMENTS, "bytes": settings.max_request_size, "seconds": seconds}
         # Where files are and how they are passed on is the business of whoever reads them.
-        load = config.model_dump(exclude={"path", "streaming", "chunk_size"})
+        load = config.model_dump(exclude={"path", "streaming", "chunk_size", "dsn", "query", "query_timeout"})
         return JSON({"pipeline": query.pipeline, "load": load, "limits": limits})
 
     for path, work, expected in (

@@ -27,8 +27,7 @@ def metrics_for(workspace: Workspace) -> RuntimeMetrics:
     labels = KnownLabels(
         tools=sorted(workspace.effective_tools),
         pipelines={
-            name: [step.name for step in pipeline.steps if step.name is not None]
-            for name, pipeline in workspace.effective_pipelines.items()
+            name: [step.name for step in pipeline.all_steps] for name, pipeline in workspace.effective_pipelines.items()
         },
         models=_models(workspace),
         vector_store=workspace.default_vector_store[0],

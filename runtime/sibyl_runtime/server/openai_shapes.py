@@ -195,7 +195,7 @@ def error(body: Mapping[str, Any], status: int) -> dict[str, Any]:
 
 def _answers(workspace: Workspace, tool: Tool) -> bool:
     pipeline = workspace.effective_pipelines[tool.pipeline]
-    generates = any(technique(step.use).config is GenerationConfig for step in pipeline.steps)
+    generates = any(technique(step.use).config is GenerationConfig for step in pipeline.all_steps)
     required = {name for name, parameter in tool.parameters.items() if parameter.required}
     return generates and QUERY in tool.parameters and required <= {QUERY}
 

@@ -60,7 +60,8 @@ class ToolEvents:
         elif isinstance(event, SourcesFound):
             yield _event("sources", sources=event.sources)
         else:
-            yield _event("stage", step=event.step, stage=event.stage, ms=round(event.seconds * 1000, 2))
+            start, took = round(event.started * 1000, 2), round(event.seconds * 1000, 2)
+            yield _event("stage", step=event.step, stage=event.stage, ms=took, start_ms=start)
 
     def result(self, outcome: ToolOutcome, seconds: float) -> Iterator[bytes]:
         """`metadata`, which holds what the plain route answers; `end`."""

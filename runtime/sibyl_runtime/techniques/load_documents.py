@@ -1,25 +1,28 @@
-"""`data.load_documents`: files become documents, batch by batch, off the event loop and in bounded memory.
+"""`data.load_documents`: files, or the rows of a query, become documents, batch by batch and in bounded memory.
 
 A file that cannot be read is reported and left out; what the store holds of it stays. Ids are paths relative to the
 directory, for a PDF with the page, or those of the records of a file; an id seen twice in one load keeps its first
-document.
+document. Of rows an id seen twice ends the load: which of them comes first is up to the database.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sibyl_runtime.errors import IngestError
+from sibyl_runtime.errors import IngestError, InvalidParameters
 from sibyl_runtime.pipeline.context import IngestLedger, StepContext
 from sibyl_runtime.techniques.batches import DocumentBatch, DocumentStream
 from sibyl_runtime.techniques.documents.corpus import is_one_document, read_corpus
 from sibyl_runtime.techniques.documents.decoding import known_encoding
 from sibyl_runtime.techniques.documents.discovery import Corpus, discover
 from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped
+from sibyl_runtime.techniques.documents.rows import RowEvents, read_rows
 from sibyl_runtime.workspace import LoadDocumentsConfig
 
 LOADER = "data.load_documents"
@@ -27,6 +30,9 @@ BATCH_CHARACTERS = 4 * 1024 * 1024
 """A batch is passed on at this size even when it has fewer documents than `chunk_size`."""
 
 SHOWN = 10
+
+Documents = AsyncGenerator[list[LoadedDocument], None]
+"""What is read, a batch at a time."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,10 @@ def begin_load(path: Path, config: LoadDocumentsConfig, *, source: str | None = 
 
 
 class LoadDocuments:
-    """Reads `path` (of the parameters, else of the step). Yields DocumentBatches in the order of the file names."""
+    """Reads `path` (of the parameters, else of the step), or `query`.
+
+    Yields DocumentBatches in the order of the file names, or of the rows.
+    """
 
     id = LOADER
     stage = "load"
@@ -62,10 +71,15 @@ class LoadDocuments:
 
     async def run(self, context: StepContext, config: LoadDocumentsConfig) -> Mapping[str, Any]:
         """Find the files; reading starts when a later step asks. Raises IngestError when there is nothing there."""
+        if config.query is not None:
+            return {"documents": _stream_of_rows(context, config)}
         path = _path(context.parameters.get("path"), config)
         with context.timed("load"):
             load = await asyncio.to_thread(begin_load, Path(path), config)
-        return {"documents": DocumentStream(_batches(context, config, load), load.ledger)}
+        batches = _batches(
+            context, config, load.ledger, _of_files(load, config), partial(nothing_found, load, config.pattern)
+        )
+        return {"documents": DocumentStream(batches, load.ledger)}
 
 
 def _path(parameter: object, config: LoadDocumentsConfig) -> str:
@@ -75,25 +89,56 @@ def _path(parameter: object, config: LoadDocumentsConfig) -> str:
     return path
 
 
+def _stream_of_rows(context: StepContext, config: LoadDocumentsConfig) -> DocumentStream:
+    if context.parameters.get("path") is not None:
+        raise InvalidParameters(
+            f"`path` has no meaning here: {LOADER} of pipeline `{context.pipeline}` reads a query; leave it out",
+            details={"field": "path"},
+        )
+    ledger = IngestLedger(source=config.source or "")
+    nothing = partial(_no_row, ledger)
+    return DocumentStream(_batches(context, config, ledger, _of_rows(config, ledger), nothing), ledger)
+
+
+async def _of_files(load: Load, config: LoadDocumentsConfig) -> Documents:
+    while documents := await asyncio.to_thread(next_batch, load.events, config.chunk_size, load.ledger):
+        yield documents
+
+
+async def _of_rows(config: LoadDocumentsConfig, ledger: IngestLedger) -> Documents:
+    events = RowEvents(config, ledger)
+    async with aclosing(read_rows(config)) as read:
+        async for rows in read:
+            of_rows = events.of(rows)
+            while documents := await asyncio.to_thread(next_batch, of_rows, config.chunk_size, ledger):
+                yield documents
+    next_batch(events.rest(), 1, ledger)
+
+
 async def _batches(
-    context: StepContext, config: LoadDocumentsConfig, load: Load
+    context: StepContext,
+    config: LoadDocumentsConfig,
+    ledger: IngestLedger,
+    read: Documents,
+    nothing: Callable[[], IngestError],
 ) -> AsyncGenerator[DocumentBatch, None]:
     found = False
     waiting: list[DocumentBatch] = []
-    while True:
-        with context.timed("load"):
-            documents = await asyncio.to_thread(next_batch, load.events, config.chunk_size, load.ledger)
-        if not documents:
-            break
-        found = True
-        if config.streaming:
-            yield DocumentBatch(documents)
-        else:
-            waiting.append(DocumentBatch(documents))
+    async with aclosing(read):
+        while True:
+            with context.timed("load"):
+                documents = await anext(read, None)
+            if documents is None:
+                break
+            found = True
+            if config.streaming:
+                yield DocumentBatch(documents)
+            else:
+                waiting.append(DocumentBatch(documents))
     if not found:
-        raise nothing_found(load, config.pattern)
+        raise nothing()
     if not config.streaming:
-        load.ledger.total_documents = sum(batch.size for batch in waiting)
+        ledger.total_documents = sum(batch.size for batch in waiting)
     for batch in waiting:
         yield batch
 
@@ -128,15 +173,27 @@ def _leave_out(event: Skipped, ledger: IngestLedger) -> None:
 
 def nothing_found(load: Load, pattern: str) -> IngestError:
     """The error for a load without a single document, naming what was left out of it."""
-    corpus, skipped = load.corpus, load.ledger.skipped
+    root, left_out = load.corpus.root, _left_out(load.ledger) or "no file matches"
+    return IngestError(
+        f'no document to ingest in {root} with pattern "{pattern}"; {left_out}. Nothing was changed',
+        details={"path": str(root), "pattern": pattern, "skipped": _skipped(load.ledger)},
+    )
+
+
+def _no_row(ledger: IngestLedger) -> IngestError:
+    left_out = _left_out(ledger) or "it has no rows"
+    return IngestError(
+        f"no document to ingest from the query of source {ledger.source}; {left_out}. Nothing was changed",
+        details={"source": ledger.source, "skipped": _skipped(ledger)},
+    )
+
+
+def _left_out(ledger: IngestLedger) -> str:
+    skipped = ledger.skipped
     shown = "; ".join(f"{file.path}: {file.reason}" for file in skipped[:SHOWN])
     more = f"; and {len(skipped) - SHOWN} more" if len(skipped) > SHOWN else ""
-    left_out = f"; left out: {shown}{more}" if skipped else "; no file matches"
-    return IngestError(
-        f'no document to ingest in {corpus.root} with pattern "{pattern}"{left_out}. Nothing was changed',
-        details={
-            "path": str(corpus.root),
-            "pattern": pattern,
-            "skipped": [{"path": file.path, "reason": file.reason} for file in skipped[:100]],
-        },
-    )
+    return f"left out: {shown}{more}" if skipped else ""
+
+
+def _skipped(ledger: IngestLedger) -> list[dict[str, str]]:
+    return [{"path": file.path, "reason": file.reason} for file in ledger.skipped[:100]]

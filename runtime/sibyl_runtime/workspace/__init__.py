@@ -34,7 +34,7 @@ from sibyl_runtime.workspace.notices import literal_notice, notices
 from sibyl_runtime.workspace.observability import Kpi, Logging, Metrics, Observability
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.parsing import parse_workspace
-from sibyl_runtime.workspace.pipelines import Budget, Pipeline, Step
+from sibyl_runtime.workspace.pipelines import FUSED, Budget, Parallel, Pipeline, Step
 from sibyl_runtime.workspace.protection import (
     SHARED_SECRET_ALGORITHMS,
     Authentication,
@@ -80,6 +80,7 @@ from sibyl_runtime.workspace.templates import ChoiceFailed, ChoiceTemplate, Temp
 
 __all__ = [
     "DEFAULT_PROMPT",
+    "FUSED",
     "PLANNED",
     "PLANNED_VALUES",
     "REDACTED",
@@ -118,6 +119,7 @@ __all__ = [
     "MemoryCache",
     "Metrics",
     "Observability",
+    "Parallel",
     "Pipeline",
     "Problem",
     "Providers",

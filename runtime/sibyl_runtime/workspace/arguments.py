@@ -30,7 +30,7 @@ def pipeline_parameters(workspace: Workspace, pipeline_name: str) -> dict[str, T
             for name, parameter in tool.parameters.items():
                 declared.setdefault(name, parameter)
     declared.setdefault("query", ToolParameter(type="string", description="The question, in words."))
-    if any(step.use == LOADER for step in pipeline.steps):
+    if any(step.use == LOADER for step in pipeline.all_steps):
         declared.setdefault("path", ToolParameter(type="string", description="File or directory to read."))
     return declared
 

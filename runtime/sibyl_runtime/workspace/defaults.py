@@ -73,7 +73,7 @@ def effective_tools(written: Iterable[Tool], pipelines: Mapping[str, Pipeline]) 
 
 def referenced_parameters(pipeline: Pipeline) -> Iterator[str]:
     """The names of the parameters that the steps of a pipeline refer to, in settings and conditions."""
-    for step in pipeline.steps:
+    for step in pipeline.all_steps:
         for _, text in texts_in(step.config):
             yield from (reference.name for reference in references_of_kind("parameter", text))
         if step.condition is not None:

@@ -48,18 +48,19 @@ def layers(workspace: Workspace, pipeline_name: str, step: Step, spec: Technique
     """The places that settings of a step come from: the shop's config, its technique, the step; the last wins."""
     shop = workspace.shops.get(spec.shop, Shop())
     at: Location = ("shops", spec.shop)
-    steps = workspace.effective_pipelines[pipeline_name].steps
-    index = next((index for index, one in enumerate(steps) if one is step), steps.index(step) if step in steps else 0)
+    placed = workspace.effective_pipelines[pipeline_name].placed_steps
+    same = next((place for place, one in placed if one is step), None)
+    place: Location = same or next((place for place, one in placed if one == step), (0,))
     layered = [Layer((*at, "config"), {key: shop.config[key] for key in shop.config if _is_shared(key, spec)})]
     for written, config in shop.techniques.items():
         if canonical_use(f"{spec.shop}.{written}") == spec.id:
             layered.append(Layer((*at, "techniques", written), config))
-    return (*layered, Layer(("pipelines", pipeline_name, "steps", index, "config"), step.config))
+    return (*layered, Layer(("pipelines", pipeline_name, "steps", *place, "config"), step.config))
 
 
 def written_values(workspace: Workspace, pipeline_name: str, step_name: str, key: str) -> list[Any]:
     """What the document itself writes for a setting of a step, in the order of the layers; never a caller's value."""
-    step = next((one for one in workspace.effective_pipelines[pipeline_name].steps if one.name == step_name), None)
+    step = next((one for one in workspace.effective_pipelines[pipeline_name].all_steps if one.name == step_name), None)
     if step is None:
         return []
     layered = layers(workspace, pipeline_name, step, technique(step.use))

@@ -180,7 +180,7 @@ class ReplicaProvider(StrictModel):
 
     @model_validator(mode="after")
     def _dsn_is_postgresql(self) -> Self:
-        _check_dsn(self.dsn)
+        check_dsn(self.dsn)
         return self
 
 
@@ -244,7 +244,7 @@ class VectorStoreProvider(StrictModel):
     @model_validator(mode="after")
     def _dsn_is_postgresql(self) -> Self:
         if self.kind in ("pgvector", "faiss") and self.dsn is not None:
-            _check_dsn(self.dsn)
+            check_dsn(self.dsn)
         return self
 
     @model_validator(mode="after")
@@ -291,7 +291,8 @@ class VectorStoreProvider(StrictModel):
                 fail_field(name, f"has no effect with index_type {self.index_type}; remove it")
 
 
-def _check_dsn(dsn: str) -> None:
+def check_dsn(dsn: str) -> None:
+    """Say, from a validator of a whole model, that its `dsn` is none of PostgreSQL's."""
     if refers_to_environment(dsn) or dsn.startswith(("postgresql://", "postgres://")) or "=" in dsn:
         return
     fail_field("dsn", "must start with postgresql:// (what it holds is not shown here)")

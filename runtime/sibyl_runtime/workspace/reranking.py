@@ -17,7 +17,7 @@ RERANKING = "rag.reranking"
 def reranking_steps(workspace: Workspace) -> Iterator[tuple[str, Step]]:
     """Every step that reranks, with the name of its pipeline."""
     for name, pipeline in workspace.effective_pipelines.items():
-        yield from ((name, step) for step in pipeline.steps if step.use == RERANKING)
+        yield from ((name, step) for step in pipeline.all_steps if step.use == RERANKING)
 
 
 def setting_at(workspace: Workspace, pipeline: str, step: Step, key: str) -> Location:

@@ -14,6 +14,7 @@ from sibyl_runtime.workspace.answer_schema import AnswerSchema
 from sibyl_runtime.workspace.base import StrictModel, choice, fail_field
 from sibyl_runtime.workspace.filters import FilterInvalid, conditions
 from sibyl_runtime.workspace.prompts import check_prompt
+from sibyl_runtime.workspace.providers import check_dsn
 from sibyl_runtime.workspace.references import ArgumentText, EnvironmentText, references_of_kind
 from sibyl_runtime.workspace.templates import ChoiceTemplate, TemplateInvalid, is_template
 from sibyl_runtime.workspace.text import Name, Text, refers_to_environment
@@ -54,9 +55,31 @@ class LoadDocumentsConfig(StepConfig):
     max_file_size: int = Field(50 * MIB, ge=1, description="Largest file that is read, in bytes.")
     encoding: Text = Field("utf-8", description="Encoding of files that do not name one.")
     source: Text | None = Field(None, description="Name of this load; documents of it that are gone get removed.")
-    id_field: Text = Field("id", description="Field of a record (JSON lines, CSV) that is its id.")
-    text_field: Text = Field("text", description="Field of a record (JSON lines, CSV) that is its text.")
-    title_field: Text = Field("title", description="Field of a record (JSON lines, CSV) that is its title.")
+    id_field: Text = Field("id", description="Field of a record (JSON lines, CSV, a row) that is its id.")
+    text_field: Text = Field("text", description="Field of a record (JSON lines, CSV, a row) that is its text.")
+    title_field: Text = Field("title", description="Field of a record (JSON lines, CSV, a row) that is its title.")
+    dsn: Text | None = Field(None, description="Database that query reads: postgresql://..., or a reference.")
+    query: Text | None = Field(None, description="A SELECT in place of files: each of its rows is a document.")
+    query_timeout: float = Field(
+        300, gt=0, le=86_400, description="Longest wait for the next chunk_size rows of query, in seconds."
+    )
+
+    @model_validator(mode="after")
+    def _files_or_a_query(self) -> Self:
+        if self.query is None:
+            for field in ("dsn", "query_timeout"):
+                if field in self.model_fields_set and getattr(self, field) is not None:
+                    fail_field(field, "has no effect without query; remove it, or set query")
+            return self
+        for field in ("path", "pattern", "max_file_size", "encoding"):
+            if field in self.model_fields_set and getattr(self, field) is not None:
+                fail_field(field, "has no effect with query, which reads no files; remove it")
+        if self.dsn is None:
+            fail_field("dsn", "is required with query: postgresql://user:password@host:5432/database, or a reference")
+        if self.source is None:
+            fail_field("source", "is required with query: the name under which its documents are kept and removed")
+        check_dsn(self.dsn)
+        return self
 
 
 _CHUNKINGS = {"fixed_size": "fixed", "markdown_chunking": "markdown", "sql_chunking": "sql"}

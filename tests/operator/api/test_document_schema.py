@@ -102,6 +102,8 @@ def test_nothing_else_of_the_document_is_free() -> None:
         ".pipelines.*.parameters",
         ".pipelines.*.steps[].config",
         ".pipelines.*.steps[].on_error",
+        ".pipelines.*.steps[].parallel.steps[].config",
+        ".pipelines.*.steps[].parallel.steps[].on_error",
         ".shops.*.config",
         ".shops.*.techniques.*",
     ]

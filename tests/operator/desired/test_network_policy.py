@@ -236,6 +236,19 @@ def test_replicas_of_the_users_are_reached_where_their_source_points(source: Sou
     assert reachable(policies(secrets, **spec), RUNTIME) == DNS | {given} | everywhere(POSTGRES)
 
 
+def test_databases_that_documents_are_loaded_from_are_reached_where_their_source_points() -> None:
+    config = {"dsn": "${ARTICLES}", "query": "SELECT id, text FROM articles", "source": "articles"}
+    uses = ["rag.chunking", "rag.embedding", "data.store_vectors"]
+    steps = [{"use": "data.load_documents", "config": config}, *({"use": use} for use in uses)]
+    env = [{"name": "ARTICLES", "secretKeyRef": {"name": "articles", "key": "dsn"}}]
+    secrets = at("docs-database", "dsn", Endpoint("198.51.100.7", 5432))
+    told = secrets | at("articles", "dsn", Endpoint("203.0.113.7", 6432))
+    spec = {"workspace": {"pipelines": {"rows": {"steps": steps}}}, "runtime": {"replicas": 2, "env": env}}
+    given = ("given address", POSTGRES)
+    assert reachable(policies(told, **spec), RUNTIME) == DNS | {given, ("world", 6432)}
+    assert reachable(policies(secrets, **spec), RUNTIME) == DNS | {given} | everywhere(POSTGRES)
+
+
 @pytest.mark.parametrize(
     ("document", "port"), [({"mcp": {"port": 8443}}, 8443), ({"observability": {"metrics": {"port": 8443}}}, 8443)]
 )

@@ -14,9 +14,10 @@ from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.api.sources import Source, SourceKey, key_of_variable
 from sibyl_operator.desired.network_policy.rules import POSTGRES_PORT, Rule, ports
 from sibyl_operator.observed import Endpoint, SourceFacts
-from sibyl_runtime.workspace import EmbeddingProvider, LlmProvider
+from sibyl_runtime.workspace import EmbeddingProvider, LlmProvider, written_values
 
 OPENAI: Final = Endpoint("api.openai.com", 443)
+LOADER: Final = "data.load_documents"
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 _SERVICE: Final = re.compile(r"^(?:[^.]+\.)+(?P<namespace>[^.]+)\.svc(?:\.|$)")
@@ -74,16 +75,34 @@ def model_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFact
 
 
 def replica_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]) -> list[Rule]:
-    """The read replicas that the document names; one that does not tell where it is opens PostgreSQL's usual port."""
-    variables = {variable.name: variable for variable in resource.spec.runtime.env}
-    found = [
-        _replica(replica.dsn, variables, sources) for replica in resource.document.default_vector_store[1].replicas
+    """The read replicas that the document names."""
+    replicas = resource.document.default_vector_store[1].replicas
+    return _database_rules([replica.dsn for replica in replicas], resource, sources)
+
+
+def loading_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]) -> list[Rule]:
+    """The databases whose rows pipelines load as documents."""
+    document = resource.document
+    written = [
+        written_values(document, name, step.name, "dsn")[-1:]
+        for name, pipeline in document.effective_pipelines.items()
+        for step in pipeline.all_steps
+        if step.use == LOADER
     ]
+    return _database_rules([dsn for found in written for dsn in found if isinstance(dsn, str)], resource, sources)
+
+
+def _database_rules(
+    dsns: Iterable[str], resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]
+) -> list[Rule]:
+    """One that does not tell where it is opens PostgreSQL's usual port."""
+    variables = {variable.name: variable for variable in resource.spec.runtime.env}
+    found = [_database(dsn, variables, sources) for dsn in dsns]
     rules = destinations(endpoint for endpoints in found for endpoint in endpoints)
     return rules if all(found) else [*rules, {"ports": ports(POSTGRES_PORT)}]
 
 
-def _replica(
+def _database(
     dsn: str, variables: Mapping[str, EnvironmentVariable], sources: Mapping[Source, SourceFacts]
 ) -> tuple[Endpoint, ...]:
     """Only a Secret or a ConfigMap tells it: the operator reads no DSN that stands elsewhere."""

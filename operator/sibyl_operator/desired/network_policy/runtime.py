@@ -13,6 +13,7 @@ from sibyl_operator.desired.names import CACHE, DATABASE, DATABASE_REPLICA, RUNT
 from sibyl_operator.desired.network_policy.destinations import (
     destinations,
     known_endpoints,
+    loading_rules,
     model_rules,
     replica_rules,
 )
@@ -28,7 +29,8 @@ def runtime_policy(resource: WorkspaceResource, names: Names, sources: Mapping[S
         {"from": [ANY_POD], "ports": ports(document.observability.metrics.port)},
     ]
     egress = [DNS, *_to_database(resource, names, sources), *_to_cache(resource, names, sources)]
-    egress += [rule for rule in model_rules(resource, sources) if rule not in egress]
+    for rules in (model_rules(resource, sources), loading_rules(resource, sources)):
+        egress += [rule for rule in rules if rule not in egress]
     return policy(names.runtime, RUNTIME, names, ingress=ingress, egress=egress)
 
 

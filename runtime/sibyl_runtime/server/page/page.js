@@ -140,19 +140,17 @@ function showFailure(error) {
 }
 
 function showStages(stages) {
-  const total = stages.reduce((sum, stage) => sum + stage.ms, 0) || 1;
-  let before = 0;
+  const total = Math.max(...stages.map((stage) => stage.start_ms + stage.ms)) || 1;
   at("stages").replaceChildren(...stages.map((stage) => {
     const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
     svg.setAttribute("viewBox", "0 0 100 1");
     svg.setAttribute("preserveAspectRatio", "none");
     svg.setAttribute("aria-hidden", "true");
     const bar = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    bar.setAttribute("x", ((100 * before) / total).toFixed(2));
+    bar.setAttribute("x", ((100 * stage.start_ms) / total).toFixed(2));
     bar.setAttribute("width", Math.max(0.4, (100 * stage.ms) / total).toFixed(2));
     bar.setAttribute("height", "1");
     svg.append(bar);
-    before += stage.ms;
     const row = element("li");
     row.append(element("span", stage.stage), svg, element("span", milliseconds(stage.ms), "unit"));
     return row;

@@ -44,7 +44,7 @@ def read_records(
         with open_regular(file.path, max_size) as opened:
             for number, record in records(opened):
                 count += 1
-                event = _event(record, f"{file.name}:{number}", source, fields)
+                event = event_of(record, f"{file.name}:{number}", source, fields)
                 bad += isinstance(event, Skipped)
                 yield event
                 if bad > MOST_BAD:
@@ -58,7 +58,8 @@ def read_records(
             yield Skipped(file.name, "empty")
 
 
-def _event(record: Record, place: str, source: str, fields: Fields) -> Event:
+def event_of(record: Record, place: str, source: str, fields: Fields) -> Event:
+    """The document that a record is, or why it is none. `place` names it, and is its id where it has none."""
     document_id = None
     try:
         if isinstance(record, Unreadable):

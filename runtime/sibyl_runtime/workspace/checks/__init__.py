@@ -16,6 +16,8 @@ from sibyl_runtime.workspace.checks.embedding import embedding_settings_have_eff
 from sibyl_runtime.workspace.checks.failures import error_policies_can_work
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
 from sibyl_runtime.workspace.checks.orders import reranking_keeps_what_was_found, steps_use_each_other
+from sibyl_runtime.workspace.checks.loading import queries_take_no_parameters
+from sibyl_runtime.workspace.checks.parallel import gathered_names_have_a_meaning, groups_can_run_side_by_side
 from sibyl_runtime.workspace.checks.protection import (
     authentication_settings_belong,
     key_metadata_means_keys,
@@ -56,6 +58,7 @@ from sibyl_runtime.workspace.checks.steps import (
     techniques_are_known,
     vectors_are_stored,
 )
+from sibyl_runtime.workspace.checks.timeouts import step_timeouts_have_effect
 from sibyl_runtime.workspace.checks.tools import (
     parameter_values_fit,
     pipeline_parameters_are_used,
@@ -110,6 +113,10 @@ CROSS_CHECKS: tuple[Check, ...] = (
     steps_use_each_other,
     reranking_keeps_what_was_found,
     http_settings_need_http,
+    groups_can_run_side_by_side,
+    gathered_names_have_a_meaning,
+    step_timeouts_have_effect,
+    queries_take_no_parameters,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (

@@ -5,42 +5,52 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from sibyl_runtime.workspace.arguments import pipeline_parameters
-from sibyl_runtime.workspace.checks.context import Context, Finding
+from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep, uses
+from sibyl_runtime.workspace.checks.parallel import gathered_results
 from sibyl_runtime.workspace.comparison import ConditionError
 from sibyl_runtime.workspace.conditions import Condition
-from sibyl_runtime.workspace.errors import nearest
+from sibyl_runtime.workspace.errors import Location, nearest
 from sibyl_runtime.workspace.parameters import ToolParameter
-from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec
+from sibyl_runtime.workspace.techniques import TechniqueSpec
 
 
 def conditions_can_be_evaluated(context: Context) -> Iterator[Finding]:
     """Syntax, steps and their result fields, and parameters of every condition."""
     for name, pipeline in context.workspace.pipelines.items():
         parameters = pipeline_parameters(context.workspace, name)
-        earlier: dict[str, TechniqueSpec | None] = {}
-        later = [step.name for step in pipeline.steps]
-        for index, step in enumerate(pipeline.steps):
-            later.remove(step.name)
-            if step.condition is not None:
-                at = ("pipelines", name, "steps", index, "condition")
-                text = _as_written(context, name, index, step.condition)
-                for fault in _faults(text, earlier, [*later, step.name], parameters):
+        used = list(uses(name, pipeline))
+        for one in used:
+            if one.step.condition is not None:
+                earlier = {other.step.name: other.spec for other in used if other.index < one.index}
+                earlier |= gathered_results(pipeline.steps[: one.index])
+                later = {other.step.name: _why_not_before(other, one) for other in used if other.index >= one.index}
+                at = (*one.at, "condition")
+                for fault in _faults(_as_written(context, at, one.step.condition), earlier, later, parameters):
                     yield Finding(at, fault)
-            earlier[step.name] = TECHNIQUES.get(step.use)
 
 
-def _as_written(context: Context, pipeline: str, index: int, condition: str) -> str:
+def _why_not_before(other: UsedStep, used: UsedStep) -> str:
+    if other.index == used.index and other is not used:
+        return "runs at the same time as this one; put it before the group"
+    return "does not run before this one"
+
+
+def _as_written(context: Context, at: Location, condition: str) -> str:
     """The condition before the environment is put in, so that the operator and the runtime judge the same text."""
     value: object = context.raw
-    for key in ("pipelines", pipeline, "steps"):
-        value = value.get(key) if isinstance(value, Mapping) else None
-    step = value[index] if isinstance(value, list) and index < len(value) else None
-    written = step.get("condition") if isinstance(step, Mapping) else None
-    return written if isinstance(written, str) else condition
+    for part in at:
+        if isinstance(value, Mapping):
+            value = value.get(part)
+        else:
+            value = value[part] if isinstance(value, list) and isinstance(part, int) and part < len(value) else None
+    return value if isinstance(value, str) else condition
 
 
 def _faults(
-    text: str, earlier: Mapping[str, TechniqueSpec | None], later: list[str], parameters: Mapping[str, ToolParameter]
+    text: str,
+    earlier: Mapping[str, TechniqueSpec | None],
+    later: Mapping[str, str],
+    parameters: Mapping[str, ToolParameter],
 ) -> Iterator[str]:
     try:
         condition = Condition.parse(text)
@@ -57,10 +67,12 @@ def _faults(
             yield f'"{text}": {fault}'
 
 
-def _result_fault(step: str, field: str, earlier: Mapping[str, TechniqueSpec | None], later: list[str]) -> str | None:
+def _result_fault(
+    step: str, field: str, earlier: Mapping[str, TechniqueSpec | None], later: Mapping[str, str]
+) -> str | None:
     if step not in earlier:
         if step in later:
-            return f'step "{step}" does not run before this one'
+            return f'step "{step}" {later[step]}'
         known = f"earlier steps: {', '.join(earlier)}" if earlier else "no step comes before this one"
         near = nearest(step, earlier)
         return f'no step is called "{step}"; {known}' + (f". Did you mean {near}?" if near else "")

@@ -8,7 +8,7 @@ from typing import Any
 
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.errors import Location
-from sibyl_runtime.workspace.pipelines import Step
+from sibyl_runtime.workspace.pipelines import Pipeline, Step
 from sibyl_runtime.workspace.shops import canonical_shop
 from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec
 
@@ -23,17 +23,33 @@ class Finding:
 
 @dataclass(frozen=True)
 class UsedStep:
-    """A step of an effective pipeline. `spec` is None when no technique has the name."""
+    """A use of a technique in an effective pipeline. `spec` is None when no technique has the name.
+
+    `index` is the place of the step, or of its group, in the pipeline: those of a group come at the same time.
+    """
 
     pipeline: str
     index: int
     step: Step
     spec: TechniqueSpec | None
+    within: Location = ()
+    """The step's place in its group."""
 
     @property
     def at(self) -> Location:
         """The step's place."""
-        return ("pipelines", self.pipeline, "steps", self.index)
+        return ("pipelines", self.pipeline, "steps", self.index, *self.within)
+
+    @property
+    def label(self) -> str:
+        """The step's number, as messages name it: `2`, or `2.parallel.0` in a group."""
+        return f"{self.index}.parallel.{self.within[-1]}" if self.within else str(self.index)
+
+
+def uses(name: str, pipeline: Pipeline) -> Iterator[UsedStep]:
+    """Every use of a technique in a pipeline, in order."""
+    for place, step in pipeline.placed_steps:
+        yield UsedStep(name, int(place[0]), step, TECHNIQUES.get(step.use), place[1:])
 
 
 @dataclass(frozen=True)
@@ -57,8 +73,7 @@ class Context:
     def steps(self) -> Iterator[UsedStep]:
         """Every step of every pipeline, the built-in ones included."""
         for name, pipeline in self.workspace.effective_pipelines.items():
-            for index, step in enumerate(pipeline.steps):
-                yield UsedStep(name, index, step, TECHNIQUES.get(step.use))
+            yield from uses(name, pipeline)
 
     def built_in(self, pipeline: str) -> str:
         """A hint for messages about pipelines that the document does not hold."""

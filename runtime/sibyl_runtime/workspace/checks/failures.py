@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sibyl_runtime.workspace.checks.context import Context, Finding
+from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep, uses
 from sibyl_runtime.workspace.pipelines import Step
 
 STORING = "data.store_vectors"
@@ -15,10 +15,9 @@ LAZY = frozenset({"data.load_documents", "rag.chunking", "rag.embedding"})
 def error_policies_can_work(context: Context) -> Iterator[Finding]:
     """`timeout_s`, `on_error` and `always` of every step."""
     for name, pipeline in context.workspace.pipelines.items():
-        for index, step in enumerate(pipeline.steps):
-            at = ("pipelines", name, "steps", index)
-            for field, message in (*_of_ingest(step), *_of_order(step, index)):
-                yield Finding((*at, field), message)
+        for used in uses(name, pipeline):
+            for field, message in (*_of_ingest(used.step), *_of_order(used)):
+                yield Finding((*used.at, field), message)
 
 
 def _of_ingest(step: Step) -> Iterator[tuple[str, str]]:
@@ -34,8 +33,15 @@ def _of_ingest(step: Step) -> Iterator[tuple[str, str]]:
                 yield field, f"is not for {step.use}: an ingest that fails must say so; remove it"
 
 
-def _of_order(step: Step, index: int) -> Iterator[tuple[str, str]]:
-    if step.mends and index == 0:
+def _of_order(used: UsedStep) -> Iterator[tuple[str, str]]:
+    step = used.step
+    if step.mends and used.within:
+        yield (
+            "on_error",
+            "true runs the step only when the one before it failed, and none comes before it in a group; put it after "
+            "the group, where it runs when a step of the group failed, or remove it",
+        )
+    elif step.mends and used.index == 0:
         yield "on_error", "true runs the step only when the one before it failed, and none comes before it; remove it"
     if step.mends and step.always:
         yield "always", "contradicts on_error: true, with which the step runs only after a failure; keep one of them"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sibyl_runtime.workspace.checks.context import Context, Finding
+from sibyl_runtime.workspace.checks.context import Context, Finding, uses
 from sibyl_runtime.workspace.checks.providers import written_provider
 
 QUERY_PROCESSING = "rag.query_processing"
@@ -34,10 +34,12 @@ def queries_need_a_model_that_writes(context: Context) -> Iterator[Finding]:
 def queries_are_searched_for(context: Context) -> Iterator[Finding]:
     """Queries that no search takes cost a model call for nothing."""
     for name, pipeline in context.workspace.pipelines.items():
-        uses = [step.use for step in pipeline.steps]
-        for index, use in enumerate(uses):
-            if use == QUERY_PROCESSING and RETRIEVAL not in uses[index:]:
+        used = list(uses(name, pipeline))
+        for one in used:
+            if one.step.use == QUERY_PROCESSING and not any(
+                other.step.use == RETRIEVAL and other.index > one.index for other in used
+            ):
                 yield Finding(
-                    ("pipelines", name, "steps", index),
+                    one.at,
                     f"makes queries that no later step searches for; add {RETRIEVAL} after it",
                 )

@@ -9,6 +9,7 @@ from sibyl_runtime.workspace.checks.context import Context, Finding
 from sibyl_runtime.workspace.errors import Location, format_path, suggestion
 from sibyl_runtime.workspace.explain import json_types
 from sibyl_runtime.workspace.parameters import ToolParameter
+from sibyl_runtime.workspace.pipelines import PARALLEL
 from sibyl_runtime.workspace.references import MalformedReference, Reference, references, references_of_kind
 from sibyl_runtime.workspace.walk import texts_in
 
@@ -30,13 +31,22 @@ def references_have_a_meaning(context: Context) -> Iterator[Finding]:
 
 
 def _is_condition(at: Location) -> bool:
-    return at[:1] == ("pipelines",) and len(at) == 5 and at[2] == "steps" and at[4] == "condition"
+    return _within_step(at) == ("condition",)
+
+
+def _within_step(at: Location) -> Location:
+    """What is left of a place below the step of a pipeline, in a group or not; () for any other place."""
+    if at[:1] != ("pipelines",) or at[2:3] != ("steps",):
+        return ()
+    below = at[4:]
+    return below[len(PARALLEL) + 1 :] if below[: len(PARALLEL)] == PARALLEL else below
 
 
 def _misplaced(reference: Reference, at: Location) -> str | None:
     if reference.kind == "result":
         return f"{reference.text}: the result of a step can be used in a condition only"
-    in_config = at[:1] == ("pipelines",) and len(at) > 5 and at[2] == "steps" and at[4] == "config"
+    below = _within_step(at)
+    in_config = len(below) > 1 and below[0] == "config"
     if reference.kind == "parameter" and not in_config:
         return (
             f"{reference.text}: a parameter can be used in the config of a step only; "

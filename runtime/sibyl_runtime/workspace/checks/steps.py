@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sibyl_runtime.workspace.checks.context import Context, Finding
+from sibyl_runtime.workspace.checks.context import Context, Finding, uses
 from sibyl_runtime.workspace.meaning import config_faults
-from sibyl_runtime.workspace.techniques import TECHNIQUES, UnknownTechnique, technique
+from sibyl_runtime.workspace.techniques import UnknownTechnique, technique
 
 
 def techniques_are_known(context: Context) -> Iterator[Finding]:
@@ -21,15 +21,15 @@ def techniques_are_known(context: Context) -> Iterator[Finding]:
 
 def step_names_are_unique(context: Context) -> Iterator[Finding]:
     """A condition must know which step it means."""
-    first: dict[tuple[str, str], int] = {}
+    first: dict[tuple[str, str], str] = {}
     for used in context.steps():
         key = (used.pipeline, used.step.name)
         if key in first and used.step.name:
             yield Finding(
                 (*used.at, "name"),
-                f'steps {first[key]} and {used.index} are both called "{used.step.name}"; give one of them a `name`',
+                f'steps {first[key]} and {used.label} are both called "{used.step.name}"; give one of them a `name`',
             )
-        first.setdefault(key, used.index)
+        first.setdefault(key, used.label)
 
 
 def shops_in_use_are_enabled(context: Context) -> Iterator[Finding]:
@@ -49,13 +49,13 @@ def shops_in_use_are_enabled(context: Context) -> Iterator[Finding]:
 def steps_follow_what_they_need(context: Context) -> Iterator[Finding]:
     """Some techniques work on what another one made before them."""
     for name, pipeline in context.workspace.pipelines.items():
-        before: set[str] = set()
-        for index, step in enumerate(pipeline.steps):
-            spec = TECHNIQUES.get(step.use)
-            if spec is not None and spec.needs is not None and spec.needs not in before:
+        first: dict[str, int] = {}
+        for used in uses(name, pipeline):
+            spec = used.spec
+            if spec is not None and spec.needs is not None and first.get(spec.needs, used.index) >= used.index:
                 message = f"{spec.id} works on what {spec.needs} makes; put that step before it"
-                yield Finding(("pipelines", name, "steps", index, "use"), message)
-            before.add(step.use)
+                yield Finding((*used.at, "use"), message)
+            first.setdefault(used.step.use, used.index)
 
 
 def step_settings_fit(context: Context) -> Iterator[Finding]:
@@ -69,9 +69,11 @@ def step_settings_fit(context: Context) -> Iterator[Finding]:
 def vectors_are_stored(context: Context) -> Iterator[Finding]:
     """A pipeline that embeds and never stores spends its work for nothing."""
     for name, pipeline in context.workspace.pipelines.items():
-        uses = [step.use for step in pipeline.steps]
-        if "rag.embedding" in uses and "data.store_vectors" not in uses[uses.index("rag.embedding") :]:
+        used = list(uses(name, pipeline))
+        embedding = next((one for one in used if one.step.use == "rag.embedding"), None)
+        later = used[used.index(embedding) :] if embedding is not None else []
+        if embedding is not None and all(one.step.use != "data.store_vectors" for one in later):
             yield Finding(
-                ("pipelines", name, "steps", uses.index("rag.embedding")),
+                embedding.at,
                 "embeds chunks that no later step stores; add data.store_vectors after it",
             )

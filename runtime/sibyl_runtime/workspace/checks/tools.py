@@ -54,7 +54,7 @@ def pipeline_parameters_are_used(context: Context) -> Iterator[Finding]:
 
 
 def _reads_query(pipeline: Pipeline) -> bool:
-    return any(step.use in READS_QUERY for step in pipeline.steps)
+    return any(step.use in READS_QUERY for step in pipeline.all_steps)
 
 
 def _unused(parameters: Mapping[str, ToolParameter], pipeline: Pipeline, at: Location, name: str) -> Iterator[Finding]:
