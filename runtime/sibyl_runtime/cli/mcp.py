@@ -22,6 +22,9 @@ from sibyl_runtime.server.instrumentation import metered, metrics_for
 from sibyl_runtime.server.logs import configure_logging
 from sibyl_runtime.server.mcp_server import create_mcp_server
 from sibyl_runtime.server.process import StopSignal
+from sibyl_runtime.server.traced_calls import tool_calls
+from sibyl_runtime.techniques import REGISTRY
+from sibyl_runtime.tracing import open_tracing
 from sibyl_runtime.workspace import parse_workspace
 
 
@@ -36,13 +39,17 @@ async def _mcp(file: Path, data_directory: Path | None) -> None:
     workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=os.environ)
     written = workspace.observability.logging
     configure_logging(settings.log_level or written.level, written.format)
+    tracing = open_tracing(workspace, os.environ)
     metrics = metrics_for(workspace)
-    runtime = await Runtime.open(source, os.environ, settings, instrument=lambda services: metered(services, metrics))
+    runtime = await Runtime.open(
+        source, os.environ, settings, instrument=lambda services: tracing.services(metered(services, metrics))
+    )
     try:
-        runtime.engine = MeteredEngine(runtime.services, metrics)
-        signalled = await _until_stopped(runtime, ToolCalls(runtime, metrics))
+        runtime.engine = MeteredEngine(runtime.services, metrics, tracing.techniques(REGISTRY))
+        signalled = await _until_stopped(runtime, tool_calls(runtime, metrics, tracing))
     finally:
         await runtime.close()
+        await tracing.close()
     if signalled is not None:
         sys.stderr.flush()
         # A thread waits for a line of stdin, which nothing can interrupt; an orderly exit would wait for it.
