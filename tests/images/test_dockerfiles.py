@@ -60,3 +60,9 @@ def test_torch_comes_from_pinned_versions_and_before_the_default_stage() -> None
     text = text_of("runtime/Dockerfile")
     assert "--constraint constraints.txt --constraint constraints-torch.txt --requirement torch.txt" in text
     assert text.rstrip().endswith("FROM serving AS runtime")
+
+
+def test_tracing_is_a_target_of_its_own_from_pinned_versions() -> None:
+    text = text_of("runtime/Dockerfile")
+    assert "--root /otel \\\n        --constraint constraints.txt --requirement otel.txt" in text
+    assert "FROM serving AS otel\nCOPY --from=otel-dependencies /otel/ /\n" in text

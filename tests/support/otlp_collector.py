@@ -24,7 +24,7 @@ class Seen:
     trace: str
     id: str
     parent: str
-    attributes: Mapping[str, Any]
+    attributes: dict[str, Any]
     failed: bool
     resource: Mapping[str, Any]
     raw: Span

@@ -6,9 +6,10 @@ import concurrent.futures
 import json
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -34,7 +35,7 @@ def running(
     model: OpenAIServer,
     tracing: dict[str, Any],
     generation: dict[str, Any] | None = None,
-    **environ: str,
+    environ: Mapping[str, str] = MappingProxyType({}),
 ) -> Iterator[Serving]:
     llm = {"primary": {"kind": "openai", "model": "gpt-4", "base_url": model.url, "api_key": KEY, "max_tokens": 300}}
     llm["primary"]["max_retries"] = 0
@@ -55,7 +56,7 @@ def ask(server: Serving, request_id: str, question: str = QUESTION, path: str = 
     return httpx.post(url, json={"query": question}, headers=headers, timeout=30)
 
 
-CALL_TREE = (
+CALL_TREE: tuple[str, list[Any]] = (
     "tools/call search_documents",
     [
         ("step retrieval", [("embeddings all-MiniLM-L6-v2", []), ("SELECT documents", [])]),
@@ -215,7 +216,7 @@ def test_the_standard_variables_are_heeded(
         "OTEL_TRACES_SAMPLER_ARG": "0",
     }
     openai_server.reply_with(completion(ANSWER))
-    with running(database_dsn, tmp_path, openai_server, {}, **environ) as server:
+    with running(database_dsn, tmp_path, openai_server, {}, environ=environ) as server:
         assert ask(server, "not-drawn", "Which bird is left out?").status_code == 200
         assert ask(server, "drawn-by-the-caller", **CALLER).status_code == 200
         spans = collector.trace_of("drawn-by-the-caller")
@@ -232,7 +233,7 @@ def test_what_the_document_says_goes_before_the_variables(
     openai_server.reply_with(completion(ANSWER))
     tracing = {"endpoint": collector.url, "sampling": {"type": "always_on"}}
     environ = {"OTEL_TRACES_SAMPLER": "always_off", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"}
-    with running(database_dsn, tmp_path, openai_server, tracing, **environ) as server:
+    with running(database_dsn, tmp_path, openai_server, tracing, environ=environ) as server:
         assert ask(server, "drawn").status_code == 200
         assert tree(collector.trace_of("drawn")) == [CALL_TREE]
 
@@ -242,7 +243,7 @@ def test_what_is_left_is_sent_when_the_server_stops(
 ) -> None:
     openai_server.reply_with(completion(ANSWER))
     late = {"OTEL_BSP_SCHEDULE_DELAY": "600000"}
-    with running(database_dsn, tmp_path, openai_server, {"endpoint": collector.url}, **late) as server:
+    with running(database_dsn, tmp_path, openai_server, {"endpoint": collector.url}, environ=late) as server:
         assert ask(server, "late").status_code == 200
         assert collector.spans == []
         assert server.stop(signal.SIGTERM) == 0
@@ -262,7 +263,7 @@ def test_a_collector_that_takes_nothing_costs_one_warning_and_no_call(
         tracing = {"endpoint": refusing.url if collector_is == "refusing" else address}
         limits = {"OTEL_EXPORTER_OTLP_TIMEOUT": "1", "OTEL_BSP_MAX_QUEUE_SIZE": "16"}
         limits |= {"OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "4"}
-        with running(database_dsn, tmp_path, openai_server, tracing, **limits) as server:
+        with running(database_dsn, tmp_path, openai_server, tracing, environ=limits) as server:
 
             def warnings() -> list[Any]:
                 since = server.log.index(dict(server.ready))

@@ -214,7 +214,10 @@ MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int
         [], {("given address", 8000)},
     ),
     ("a collector", traced(endpoint="http://198.51.100.7:8000"), [], {("given address", 8000)}),
-    ("a collector at a variable", traced(endpoint=URL), [{**COLLECTOR, "name": "MODEL_URL"}], {("given address", 8443)}),
+    (
+        "a collector at a variable", traced(endpoint=URL), [{**COLLECTOR, "name": "MODEL_URL"}],
+        {("given address", 8443)},
+    ),
     ("a collector of the environment", traced(), [COLLECTOR], {("given address", 8443)}),
     ("a collector in the pod", traced(), [], set()),
     ("a collector that is not used", traced(enabled=False, endpoint="http://198.51.100.7:8000"), [COLLECTOR], set()),
