@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import json
 import signal
 import socket
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,11 +16,13 @@ from typing import Any
 
 import httpx
 import pytest
+import yaml
+from mcp import Client, StdioServerParameters
 
 from tests.server.test_real_server import QUESTION, eventually, write_documents, write_workspace
 from tests.support.openai_server import OpenAIServer, completion, refusal, streamed
 from tests.support.otlp_collector import Collector, collecting, tree
-from tests.support.sibyl import Serving, serving, sibyl
+from tests.support.sibyl import COMMAND, Serving, environment, serving, sibyl
 
 ANSWER = "The Arctic tern [1]."
 KEY = "key-of-the-model-server"
@@ -203,6 +207,27 @@ def test_a_call_by_mcp_is_one_tree_too(
         line = next(line for line in server.log if line.get("request_id") == "by-mcp" and line["message"] == "request")
     assert tree(spans) == [CALL_TREE]
     assert (spans[0].trace, line["trace_id"]) == (TRACE, TRACE)
+
+
+async def test_a_call_over_stdin_is_traced_and_sent_before_the_process_ends(
+    tmp_path: Path, openai_server: OpenAIServer, collector: Collector
+) -> None:
+    file = tmp_path / "workspace.yaml"
+    tracing = {"endpoint": collector.url}
+    file.write_text(
+        yaml.safe_dump({"name": "docs", "mcp": {"transport": "stdio"}, "observability": {"tracing": tracing}})
+    )
+    started = StdioServerParameters(
+        command=sys.executable, args=[*COMMAND[1:], "mcp", "-f", str(file)], env=environment({}), cwd=tmp_path
+    )
+    async with Client(started) as client:
+        answered = await client.call_tool("search_documents", {"query": QUESTION})
+        assert answered.structured_content is not None
+        request_id = answered.structured_content["metadata"]["request_id"]
+    spans = await asyncio.to_thread(collector.trace_of, request_id)
+    ((name, parts),) = tree(spans)
+    assert name == "tools/call search_documents"
+    assert [step for step, _ in parts] == ["step retrieval", "step generation"]
 
 
 def test_the_standard_variables_are_heeded(
