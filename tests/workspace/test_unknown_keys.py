@@ -19,7 +19,7 @@ FREE = (
     ("shops",),
     ("pipelines",),
 )
-USER_NAMES = {"parameters", "filters", "defaults", "properties"}
+USER_NAMES = {"parameters", "filters", "defaults", "properties", "key_metadata"}
 
 
 def names_are_fixed(path: Path) -> bool:
