@@ -28,7 +28,7 @@ _NOTES = {
     "runs on a thread of its own.",
     "bytes": "OWN with what native code allocated for a function; TOTAL with the functions that it called too.",
 }
-OF_A_PROCESS = "TOTAL with what a function called, OWN without; all threads, each only while it worked."
+OF_A_PROCESS = "TOTAL with what a function called, OWN without; all threads, most of their waiting left out."
 
 
 @dataclass(frozen=True)
