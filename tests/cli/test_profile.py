@@ -86,6 +86,10 @@ def test_a_pipeline_or_an_output_that_is_not_there_is_told(command: Command, ove
 WRONG = [
     (["profile", "-f", "x"], "give one of them"),
     (["profile", "-f", "x", "-p", "search", "-q", "?"], "give one of them"),
+    (["profile", "--pid", "1", "-q", "?"], "give one of them"),
+    (["profile", "-q", "?"], "--file: is missing"),
+    (["profile", "--pid", "1", "--memory"], "--memory: has no effect with --pid"),
+    (["profile", "--pid", "1", "--seconds", "1.5"], "must be a whole number with --pid, found 1.5"),
     (["profile", "-f", "x", "-p", "search", "--clients", "2"], "--clients: has no effect with --pipeline"),
     (["profile", "-f", "x", "-q", "?", "--repeat", "2"], "--repeat: has no effect with --question"),
 ]

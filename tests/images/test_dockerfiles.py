@@ -67,3 +67,9 @@ def test_faiss_comes_from_pinned_versions_in_a_target_of_its_own() -> None:
     assert "--constraint constraints.txt --requirement faiss.txt" in text
     assert "FROM serving AS faiss\nCOPY --from=faiss-dependencies" in text
     assert text.index("AS faiss\n") < text.index("AS runtime")
+
+
+def test_tracing_is_a_target_of_its_own_from_pinned_versions() -> None:
+    text = text_of("runtime/Dockerfile")
+    assert "--root /otel \\\n        --constraint constraints.txt --requirement otel.txt" in text
+    assert "FROM serving AS otel\nCOPY --from=otel-dependencies /otel/ /\n" in text

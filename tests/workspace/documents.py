@@ -321,6 +321,13 @@ FULL: dict[str, Any] = {
         ],
         "logging": {"level": "info", "format": "json"},
         "metrics": {"enabled": True, "port": 9190},
+        "tracing": {
+            "enabled": True,
+            "exporter": "otlp",
+            "endpoint": "http://127.0.0.1:4318",
+            "sampling": {"type": "probabilistic", "rate": 0.1},
+            "capture_content": False,
+        },
     },
 }
 

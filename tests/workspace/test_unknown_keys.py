@@ -20,7 +20,7 @@ FREE = (
     ("pipelines",),
     ("mcp", "authentication", "key_metadata"),
 )
-USER_NAMES = {"parameters", "filters", "defaults", "properties"}
+USER_NAMES = {"parameters", "filters", "defaults", "properties", "key_metadata"}
 
 
 def names_are_fixed(path: Path) -> bool:

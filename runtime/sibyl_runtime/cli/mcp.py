@@ -24,6 +24,9 @@ from sibyl_runtime.server.logs import configure_logging
 from sibyl_runtime.server.mcp_server import create_mcp_server
 from sibyl_runtime.server.process import StopSignal
 from sibyl_runtime.server.protection.one_caller import LimitedRuntime
+from sibyl_runtime.server.traced_calls import tool_calls
+from sibyl_runtime.techniques import REGISTRY
+from sibyl_runtime.tracing import open_tracing
 from sibyl_runtime.workspace import WorkspaceInvalid, parse_workspace, problem_at
 
 
@@ -42,18 +45,22 @@ async def _mcp(file: Path, data_directory: Path | None) -> None:
         raise WorkspaceInvalid([problem_at(at, message, source.lines)], source.source)
     written = workspace.observability.logging
     configure_logging(settings.log_level or written.level, written.format)
+    tracing = open_tracing(workspace, os.environ)
     metrics = metrics_for(workspace)
     log_notices(workspace, source)
-    runtime = await Runtime.open(source, os.environ, settings, instrument=lambda services: metered(services, metrics))
+    runtime = await Runtime.open(
+        source, os.environ, settings, instrument=lambda services: tracing.services(metered(services, metrics))
+    )
     try:
-        runtime.engine = MeteredEngine(runtime.services, metrics)
+        runtime.engine = MeteredEngine(runtime.services, metrics, tracing.techniques(REGISTRY))
         limited = LimitedRuntime.of(runtime, metrics.rate_limited)
         try:
-            signalled = await _until_stopped(runtime, ToolCalls(limited, metrics))
+            signalled = await _until_stopped(runtime, tool_calls(limited, metrics, tracing))
         finally:
             await limited.close_buckets()
     finally:
         await runtime.close()
+        await tracing.close()
     if signalled is not None:
         sys.stderr.flush()
         # A thread waits for a line of stdin, which nothing can interrupt; an orderly exit would wait for it.

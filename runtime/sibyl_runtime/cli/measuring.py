@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,6 @@ from sibyl_runtime.cli.options import (
     Json,
     OptionalWorkspaceFile,
     ServerUrl,
-    WorkspaceFile,
     refuse_idle_beside_server,
 )
 
@@ -23,6 +23,17 @@ _Cutoffs = Annotated[
     typer.Option(
         "--cutoff", "-k", min=1, help="The k of ndcg@k and recall@k; may be repeated. [default: 10]", show_default=False
     ),
+]
+_Clients = Annotated[
+    int | None, typer.Option(min=1, max=1000, help="Who ask at once. [default: 8]", show_default=False)
+]
+_Seconds = Annotated[
+    float | None,
+    typer.Option(min=0.1, help="How long they ask, or it is watched. [default: 10]", show_default=False),
+]
+_ProcessId = Annotated[
+    int | None,
+    typer.Option("--pid", min=1, help="Watch this process, such as a running `sibyl serve`.", show_default=False),
 ]
 
 
@@ -86,7 +97,8 @@ def evaluate(
 
 
 def profile(
-    file: WorkspaceFile,
+    file: OptionalWorkspaceFile = None,
+    pid: _ProcessId = None,
     pipeline: Annotated[
         str | None, typer.Option("--pipeline", "-p", help="Watch runs of this pipeline.", show_default=False)
     ] = None,
@@ -104,12 +116,8 @@ def profile(
     tool: Annotated[
         str | None, typer.Option(help="The tool that is asked. [default: search_documents]", show_default=False)
     ] = None,
-    clients: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Who ask at once. [default: 8]", show_default=False)
-    ] = None,
-    seconds: Annotated[
-        float | None, typer.Option(min=0.1, help="How long they ask. [default: 10]", show_default=False)
-    ] = None,
+    clients: _Clients = None,
+    seconds: _Seconds = None,
     memory: Annotated[bool, typer.Option("--memory", help="Watch memory instead of time.")] = False,
     output: Annotated[
         Path, typer.Option("--output", "-o", help="The flame graph: .html, or .json for speedscope (time only).")
@@ -118,7 +126,7 @@ def profile(
     data_dir: DataDirectory = None,
     json: Json = False,
 ) -> None:
-    """Show which functions take the time, or the memory, of a pipeline or of the service under load.
+    """Show which functions take the time, or the memory, of a pipeline, of the service under load, or of a process.
 
     Prints those that take most, and writes a flame graph. Needs the extra `profile`.
     """
@@ -126,18 +134,39 @@ def profile(
     from sibyl_runtime.cli.arguments import name_values
     from sibyl_runtime.cli.service_load import ServiceLoad
 
-    if (pipeline is None) == (not question):
-        raise typer.BadParameter("give one of them", param_hint="--pipeline / --question")
+    if sum((pid is not None, pipeline is not None, bool(question))) != 1:
+        raise typer.BadParameter("give one of them", param_hint="--pipeline / --question / --pid")
+    if pid is not None:
+        unused: dict[str, object] = {"--param": param, "--repeat": repeat, "--tool": tool, "--clients": clients}
+        _refuse({**unused, "--memory": memory, "--data-dir": data_dir}, "--pid")
+        _profile_process(pid, seconds, output, top, as_json=json)
+        return
+    if file is None:
+        raise typer.BadParameter("is missing; --pid alone needs none", param_hint="--file")
     idle: dict[str, object] = {"--tool": tool, "--clients": clients, "--seconds": seconds}
     if pipeline is None:
         idle = {"--param": param, "--repeat": repeat}
-    for option, value in idle.items():
-        if value:
-            kind = "--question" if pipeline is None else "--pipeline"
-            raise typer.BadParameter(f"has no effect with {kind}", param_hint=option)
+    _refuse(idle, "--question" if pipeline is None else "--pipeline")
     work: command.PipelineRuns | ServiceLoad
     if pipeline is not None:
         work = command.PipelineRuns(pipeline, name_values(param or [], option="--param"), repeat or 1)
     else:
         work = ServiceLoad(tool or "search_documents", question or [], clients or 8, seconds or 10.0)
     command.profile(command.ProfileOptions(file, work, memory, output, top, data_dir), as_json=json)
+
+
+def _profile_process(pid: int, seconds: float | None, output: Path, top: int, *, as_json: bool) -> None:
+    from sibyl_runtime.cli import profile as command
+    from sibyl_runtime.cli.attaching import Attaching
+
+    if seconds is not None and (seconds < 1 or seconds != int(seconds)):
+        raise typer.BadParameter(f"must be a whole number with --pid, found {seconds:g}", param_hint="--seconds")
+    watched = Attaching(pid, int(seconds or 10))
+    command.profile_process(command.ProcessOptions(watched, output, top), as_json=as_json)
+
+
+def _refuse(idle: Mapping[str, object], kind: str) -> None:
+    """Options that would do nothing here."""
+    for option, value in idle.items():
+        if value:
+            raise typer.BadParameter(f"has no effect with {kind}", param_hint=option)

@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from sibyl_runtime.cli.attaching import Attaching, attach
 from sibyl_runtime.cli.documents import read_document, settings_for
 from sibyl_runtime.cli.joining import joined
 from sibyl_runtime.cli.output import plural, print_json, table
 from sibyl_runtime.cli.profilers import Profile, check_output, watching_memory, watching_time
-from sibyl_runtime.cli.run import run_async
+from sibyl_runtime.cli.run import reported, run_async
 from sibyl_runtime.cli.service_load import LocalService, ServiceLoad, put_load
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.pipeline.engine import invalid_arguments
@@ -27,6 +28,7 @@ _NOTES = {
     "runs on a thread of its own.",
     "bytes": "OWN with what native code allocated for a function; TOTAL with the functions that it called too.",
 }
+OF_A_PROCESS = "TOTAL with what a function called, OWN without; all threads, most of their waiting left out."
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,15 @@ class ProfileOptions:
     output: Path
     top: int
     data_directory: Path | None
+
+
+@dataclass(frozen=True)
+class ProcessOptions:
+    """The command line of `sibyl profile --pid`."""
+
+    work: Attaching
+    output: Path
+    top: int
 
 
 @dataclass(frozen=True)
@@ -76,11 +87,28 @@ def lines(watched: Watched, top: int, output: Path) -> list[str]:
     head = f"{watched.work}   {watched.elapsed_seconds:.2f} s   {watched.processor_seconds:.2f} s of processor time"
     if found.kind == "bytes":
         head += f"   {found.amount / MEBIBYTE:.1f} MB held at the peak, of what was allocated meanwhile"
+    return _told(head, found, top, output, _NOTES[found.kind])
+
+
+def _told(head: str, found: Profile, top: int, output: Path, note: str) -> list[str]:
     rows = [("TOTAL", "OWN", "FUNCTION", "FILE")]
     for function in found.functions[:top]:
         place = f"{function.file}:{function.line}" if function.line else function.file
         rows.append((_amount(function.total, found.kind), _amount(function.own, found.kind), function.name, place))
-    return [head, "", *table(rows), "", _NOTES[found.kind], f"flame graph: {output}"]
+    return [head, "", *table(rows), "", note, f"flame graph: {output}"]
+
+
+def profile_process(options: ProcessOptions, *, as_json: bool) -> None:
+    """Watch a process that runs, print. Ends this one with an ExitCode when it cannot."""
+    with reported():
+        check_output(options.output, memory=False)
+        seen = attach(options.work, options.output)
+        if as_json:
+            shown = replace(seen.profile, functions=seen.profile.functions[: options.top])
+            print_json({**vars(seen), "profile": shown, "flame_graph": options.output})
+            return
+        head = f"process {options.work.pid}   {seen.elapsed_seconds} s   {plural(seen.threads, 'thread')} at work"
+        print("\n".join(_told(head, seen.profile, options.top, options.output, OF_A_PROCESS)))
 
 
 async def _profile(options: ProfileOptions) -> Watched:

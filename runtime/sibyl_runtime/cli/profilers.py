@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from memray import Tracker
     from pyinstrument import Profiler as Sampler
     from pyinstrument.frame import Frame
+    from pyinstrument.session import Session
 
 SECONDS_BETWEEN_LOOKS = 0.001
 SPEEDSCOPE, WEB_PAGE = ".json", (".html", ".htm")
@@ -75,7 +76,7 @@ def watching_time(output: Path) -> Iterator[Watching]:
     try:
         from pyinstrument import Profiler
     except ImportError as error:
-        raise _missing("pyinstrument") from error
+        raise missing("pyinstrument") from error
     # All of the thread, whichever task runs: with "enabled" only this task would be seen.
     yield _Time(output, Profiler(SECONDS_BETWEEN_LOOKS, async_mode="disabled"))
 
@@ -89,7 +90,7 @@ def watching_memory(output: Path) -> Iterator[Watching]:
     try:
         from memray import Tracker
     except ImportError as error:
-        raise _missing("memray") from error
+        raise missing("memray") from error
     with tempfile.TemporaryDirectory(prefix="sibyl-profile-") as directory:
         recorded = Path(directory) / "memory.bin"
         yield _Memory(output, Tracker(recorded), recorded)
@@ -101,13 +102,9 @@ class _Time:
     recorder: Sampler
 
     def told(self) -> Profile:
-        from pyinstrument.renderers import HTMLRenderer, SpeedscopeRenderer
-
         session = self.recorder.last_session
         assert session is not None
-        renderer = SpeedscopeRenderer() if self.output.suffix == SPEEDSCOPE else HTMLRenderer()
-        self.output.write_text(renderer.render(session), encoding="utf-8")
-        root = session.root_frame()
+        root = write_flame_graph(self.output, session)
         return Profile("seconds", session.duration, [] if root is None else functions_of(root))
 
 
@@ -134,6 +131,15 @@ def check_output(output: Path, *, memory: bool) -> None:
         raise InvalidParameters(f"--output: found {output}; allowed: a name that ends with {', '.join(allowed)}")
     if not output.absolute().parent.is_dir():
         raise InvalidParameters(f"--output: there is no directory {output.absolute().parent}; make it first")
+
+
+def write_flame_graph(output: Path, session: Session) -> Frame | None:
+    """Write `session` as the name of the file asks for it; its outermost frame, None when nothing was seen."""
+    from pyinstrument.renderers import HTMLRenderer, SpeedscopeRenderer
+
+    renderer = SpeedscopeRenderer() if output.suffix == SPEEDSCOPE else HTMLRenderer()
+    output.write_text(renderer.render(session), encoding="utf-8")
+    return session.root_frame()
 
 
 def functions_of(root: Frame) -> list[Function]:
@@ -179,7 +185,8 @@ def _short(file: str) -> str:
     return found.removeprefix("/") + below
 
 
-def _missing(package: str) -> StartupError:
+def missing(package: str) -> StartupError:
+    """The error for a library that the extra would have brought."""
     return StartupError(
         f"sibyl profile needs {package}, which the extra `profile` brings: pip install 'sibyl-operator[profile]'"
     )

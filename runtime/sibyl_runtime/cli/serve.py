@@ -31,6 +31,8 @@ from sibyl_runtime.server.logs import Format, configure_logging
 from sibyl_runtime.server.process import Draining, Listeners, StopSignal
 from sibyl_runtime.server.process import serve as serve_applications
 from sibyl_runtime.server.sockets import bind, url_of
+from sibyl_runtime.techniques import REGISTRY
+from sibyl_runtime.tracing import Tracing, open_tracing
 from sibyl_runtime.workspace import SourceDocument, Workspace, parse_workspace
 
 SHUTDOWN_SECONDS = 25.0
@@ -56,11 +58,12 @@ class ServeOptions:
 
 @dataclass(frozen=True)
 class _Opened:
-    """An open runtime, what it is made of in words, and the reader of its vector index."""
+    """An open runtime, what it is made of in words, the reader of its vector index, and what records its calls."""
 
     runtime: Runtime
     parts: Sequence[str]
     index: IndexReader | None
+    tracing: Tracing
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,15 @@ async def _serve(options: ServeOptions, tuning: Tuning) -> ExitCode:
     log_notices(workspace, source)
     listeners = _listen(workspace, settings, options)
     try:
+        tracing = open_tracing(workspace, os.environ)
         metrics = metrics_for(workspace)
-        opened = await _unless_stopped(stop, _open(source, settings, metrics))
+        opened = await _unless_stopped(stop, _open(source, settings, metrics, tracing))
         try:
             telling = _Telling(for_people=form == "text", tuning=tuning)
             await _run(opened, metrics, listeners, stop, drain_seconds=options.drain_seconds, telling=telling)
         finally:
             await opened.runtime.close()
+            await tracing.close()
     except _StoppedEarly:
         return ExitCode.INTERRUPTED if stop.received is signal.SIGINT else ExitCode.OK
     finally:
@@ -128,7 +133,7 @@ async def _run(
 
     timeout = min(SHUTDOWN_SECONDS, opened.runtime.workspace.mcp.timeout + 1.0)
     await serve_applications(
-        create_applications(opened.runtime, metrics, lifecycle, index=opened.index),
+        create_applications(opened.runtime, metrics, lifecycle, index=opened.index, tracing=opened.tracing),
         listeners,
         lifecycle,
         stop,
@@ -137,16 +142,16 @@ async def _run(
     )
 
 
-async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetrics) -> _Opened:
-    """The runtime with all of it counted."""
+async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetrics, tracing: Tracing) -> _Opened:
+    """The runtime with all of it counted, and traced where that is asked for."""
     bare: list[Services] = []
 
     def instrument(services: Services) -> Services:
         bare.append(services)
-        return metered(services, metrics)
+        return tracing.services(metered(services, metrics))
 
     runtime = await Runtime.open(source, os.environ, settings, instrument=instrument)
-    runtime.engine = MeteredEngine(runtime.services, metrics)
+    runtime.engine = MeteredEngine(runtime.services, metrics, tracing.techniques(REGISTRY))
     if runtime.cache is not None:
         collect_cache(runtime.cache, metrics)
     identify(metrics, config_hash=runtime.config_hash, embedder=runtime.services.embedder.tag)
@@ -158,7 +163,7 @@ async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetr
         except BaseException:
             await runtime.close()
             raise
-    return _Opened(runtime, await describe(bare[0]), index)
+    return _Opened(runtime, await describe(bare[0]), index, tracing)
 
 
 def _log_format(workspace: Workspace, *, json_logs: bool) -> Format:

@@ -36,6 +36,8 @@ from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.server.telemetry import Telemetry
 from sibyl_runtime.server.tool_stream import add_stream_route
 from sibyl_runtime.server.tools import add_tool_routes
+from sibyl_runtime.server.traced_calls import tool_calls
+from sibyl_runtime.tracing import UNTRACED, Tracing
 from sibyl_runtime.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -58,7 +60,12 @@ class Applications:
 
 
 def create_applications(
-    runtime: ServedRuntime, metrics: RuntimeMetrics, lifecycle: Lifecycle, *, index: IndexReader | None = None
+    runtime: ServedRuntime,
+    metrics: RuntimeMetrics,
+    lifecycle: Lifecycle,
+    *,
+    index: IndexReader | None = None,
+    tracing: Tracing = UNTRACED,
 ) -> Applications:
     """Both applications over one open runtime; `index` reads the state of the vector index for GET /config.
 
@@ -68,14 +75,18 @@ def create_applications(
     health = Health(runtime, lifecycle)
     shared = [*health.routes(), Configuration(runtime, index).route(), Kpis(metrics.indicators).route()]
     return Applications(
-        api=Telemetry(OpenAIDialect(_api(protection, metrics, health, shared), runtime.workspace.mcp), metrics),
+        api=Telemetry(
+            OpenAIDialect(_api(protection, metrics, health, shared, tracing), runtime.workspace.mcp), metrics
+        ),
         watch=Telemetry(_watch(metrics.registry, shared), metrics),
     )
 
 
-def _api(protection: Protection, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute]) -> FastAPI:
+def _api(
+    protection: Protection, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute], tracing: Tracing
+) -> FastAPI:
     runtime = protection.runtime
-    calls = ToolCalls(runtime, metrics)
+    calls = tool_calls(runtime, metrics, tracing)
     mcp = McpEndpoint(lambda: _mcp_server(runtime.workspace, calls), runtime.workspace.mcp)
 
     @asynccontextmanager

@@ -10,12 +10,14 @@ from typing import IO, Any, Literal
 import orjson
 
 from sibyl_runtime.server.request import REQUEST_ID
+from sibyl_runtime.tracing import TRACE_ID
 
 Format = Literal["json", "text"]
 
 
 class JsonFormatter(logging.Formatter):
-    """time, level, logger, message, request_id, then the record's own fields, then the exception."""
+    """time, level, logger, message, request_id, trace_id of a call that is traced, then the record's own fields and
+    the exception."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line; line breaks inside values are escaped by JSON."""
@@ -28,6 +30,9 @@ class JsonFormatter(logging.Formatter):
         request_id = REQUEST_ID.get()
         if request_id is not None:
             line["request_id"] = request_id
+        trace_id = TRACE_ID.get()
+        if trace_id is not None:
+            line["trace_id"] = trace_id
         line |= getattr(record, "fields", {})
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
@@ -26,6 +27,9 @@ class RequestFacts:
     tool: str | None = None
     cache: str | None = None
     caller: str | None = None
+    headers: Sequence[tuple[bytes, bytes]] = ()
+    trace_id: str | None = None
+    """Set where the call is traced."""
 
 
 def request_id(offered: bytes | None) -> str:

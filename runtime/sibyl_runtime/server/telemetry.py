@@ -37,7 +37,7 @@ class Telemetry:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        facts = RequestFacts(request_id(header(scope, b"x-request-id")), time.perf_counter())
+        facts = RequestFacts(request_id(header(scope, b"x-request-id")), time.perf_counter(), headers=scope["headers"])
         attach(scope, facts)
         REQUEST_ID.set(facts.id)
         counted = scope["path"].startswith(COUNTED_PREFIXES)
@@ -82,4 +82,6 @@ def _log(scope: Scope, facts: RequestFacts, status: int, seconds: float, level: 
         fields["cache"] = facts.cache
     if facts.caller is not None:
         fields["caller"] = facts.caller
+    if facts.trace_id is not None:
+        fields["trace_id"] = facts.trace_id
     logger.log(level, "request", extra={"fields": fields})

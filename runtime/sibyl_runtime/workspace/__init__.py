@@ -77,6 +77,7 @@ from sibyl_runtime.workspace.step_configs import (
 )
 from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec, UnknownTechnique, technique
 from sibyl_runtime.workspace.templates import ChoiceFailed, ChoiceTemplate, TemplateInvalid, is_template
+from sibyl_runtime.workspace.tracing import Sampling, Tracing
 
 __all__ = [
     "DEFAULT_PROMPT",
@@ -132,6 +133,7 @@ __all__ = [
     "ReplicaProvider",
     "RerankingConfig",
     "RetrievalConfig",
+    "Sampling",
     "ServerInfo",
     "Shop",
     "SourceDocument",
@@ -143,6 +145,7 @@ __all__ = [
     "TemplateInvalid",
     "Tool",
     "ToolParameter",
+    "Tracing",
     "UnknownTechnique",
     "VectorStoreProvider",
     "VectorStores",

@@ -9,6 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from sibyl_runtime.workspace.base import StrictModel, fail_field, planned
 from sibyl_runtime.workspace.errors import number
 from sibyl_runtime.workspace.text import Identifier, Text, Window
+from sibyl_runtime.workspace.tracing import Tracing
 
 TOOL_DURATION = "sibyl_mcp_tool_duration_seconds"
 MOST_KPIS = 32
@@ -95,7 +96,7 @@ class Observability(StrictModel):
     )
     logging: Logging = Field(Logging(), description="What is logged.")
     metrics: Metrics = Field(Metrics(), description="The metrics endpoint.")
-    tracing: dict[str, Any] | None = planned("Traces of requests.")
+    tracing: Tracing | None = Field(None, description="Spans of tool calls; none: off.")
     alerting: dict[str, Any] | None = planned("Alerts.")
     health: dict[str, Any] | None = planned("Health endpoints.")
     health_checks: Any = planned("Checks of health.")

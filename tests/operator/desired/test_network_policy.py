@@ -159,6 +159,11 @@ def tokens(url: str) -> dict[str, Any]:
     return {"mcp": {"authentication": {"type": "jwt", "algorithm": "RS256", "jwks_url": url}}}
 
 
+def traced(**tracing: Any) -> dict[str, Any]:
+    return {"observability": {"tracing": tracing}}
+
+
+COLLECTOR = {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://198.51.100.7:8443"}
 URL = "${MODEL_URL}"
 MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int]]]] = [
     ("none", {}, [], set()),
@@ -208,6 +213,14 @@ MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int
         {"providers": {"embedding": {"main": {"kind": "openai", "model": "m", "base_url": "http://198.51.100.7:8000"}}}},
         [], {("given address", 8000)},
     ),
+    ("a collector", traced(endpoint="http://198.51.100.7:8000"), [], {("given address", 8000)}),
+    (
+        "a collector at a variable", traced(endpoint=URL), [{**COLLECTOR, "name": "MODEL_URL"}],
+        {("given address", 8443)},
+    ),
+    ("a collector of the environment", traced(), [COLLECTOR], {("given address", 8443)}),
+    ("a collector in the pod", traced(), [], set()),
+    ("a collector that is not used", traced(enabled=False, endpoint="http://198.51.100.7:8000"), [COLLECTOR], set()),
     ("a proxy for nobody", {}, [{"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}], set()),
 ]  # fmt: skip
 

@@ -19,6 +19,7 @@ from sibyl_runtime.workspace import EmbeddingProvider, LlmProvider, written_valu
 OPENAI: Final = Endpoint("api.openai.com", 443)
 LOADER: Final = "data.load_documents"
 NAMESPACE_LABEL: Final = "kubernetes.io/metadata.name"
+COLLECTORS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 PROXIES: Final = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy")
 _SERVICE: Final = re.compile(r"^(?:[^.]+\.)+(?P<namespace>[^.]+)\.svc(?:\.|$)")
 
@@ -53,8 +54,8 @@ def destination(endpoint: Endpoint) -> Rule:
 
 
 def model_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFacts]) -> list[Rule]:
-    """The language and embedding models that are reached over the network, the keys of tokens, and the proxy on the way
-    to them.
+    """The language and embedding models that are reached over the network, the keys of tokens, the collector of spans,
+    and the proxy on the way to them.
 
     An address that its Secret or ConfigMap does not tell, or not yet, opens every TCP port: it may be any.
     """
@@ -62,12 +63,14 @@ def model_rules(resource: WorkspaceResource, sources: Mapping[Source, SourceFact
     named: list[LlmProvider | EmbeddingProvider] = [*providers.llm.values(), *providers.embedding.values()]
     remote = [provider for provider in named if provider.kind == "openai"]
     issuer = _issuer(resource)
-    if not remote and issuer is None:
-        return []
     variables = {variable.name: variable for variable in resource.spec.runtime.env}
+    collector = _collector(resource, variables)
+    if not remote and issuer is None and collector is None:
+        return []
     proxies = [variables[name] for name in PROXIES if name in variables]
     found = [_model(provider, variables, sources) for provider in remote]
     found += [] if issuer is None else [_of_address(issuer, variables, sources)]
+    found += [] if collector is None else [_of_address(collector, variables, sources)]
     found += [_of_variable(proxy, sources) for proxy in proxies]
     if any(endpoints is None for endpoints in found):
         return [{"ports": [{"protocol": "TCP"}]}]
@@ -123,6 +126,16 @@ def _issuer(resource: WorkspaceResource) -> str | None:
     """Where the public keys of tokens are."""
     authentication = resource.document.mcp.authentication
     return authentication.jwks_url if authentication is not None else None
+
+
+def _collector(resource: WorkspaceResource, variables: Mapping[str, EnvironmentVariable]) -> str | None:
+    """Where spans go: the document's address, or a reference to the variable that stands in for it. Without either they
+    stay in the pod."""
+    tracing = resource.document.observability.tracing
+    if tracing is None or not tracing.enabled:
+        return None
+    set_here = (f"${{{name}}}" for name in COLLECTORS if name in variables)
+    return tracing.endpoint or next(set_here, None)
 
 
 def _of_address(

@@ -20,6 +20,7 @@ import openai
 from sibyl_runtime.errors import IngestError, InvalidParameters, ProviderError, SibylError, StartupError
 from sibyl_runtime.providers.llm.openai_failures import Identity, explain, is_transient
 from sibyl_runtime.providers.llm.prices import ModelPrice
+from sibyl_runtime.providers.outgoing import OUTGOING
 from sibyl_runtime.providers.protocols import BulkSettings, EmbedDocuments, Token, Vectors
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ class RemoteEmbedder:
                 input=texts,
                 encoding_format="float",
                 dimensions=openai.omit if dimensions is None else dimensions,
-                extra_headers=self._headers,
+                extra_headers={**self._headers, **OUTGOING.get()},
             )
         except openai.APIError as error:
             attempts = self._provider.max_retries + 1 if is_transient(error) else 1

@@ -25,6 +25,7 @@ from sibyl_runtime.providers.llm.openai_stream import WrittenAnswer, response_fo
 from sibyl_runtime.providers.llm.prices import ModelPrice
 from sibyl_runtime.providers.llm.quota import Quota, Turn, estimated_tokens
 from sibyl_runtime.providers.llm.retry import RetryPolicy
+from sibyl_runtime.providers.outgoing import OUTGOING
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ class OpenAIChatModel:
             seconds = self._attempt_seconds(ends)
             answer = WrittenAnswer(self._client, self._who, seconds, _timeout(seconds))
             try:
-                async with aclosing(answer.parts(self._arguments(request), self._headers)) as parts:
+                async with aclosing(
+                    answer.parts(self._arguments(request), {**self._headers, **OUTGOING.get()})
+                ) as parts:
                     async for text in parts:
                         yield text
                 whole = replace(self._read(answer.completion(), request), attempts=attempt)
@@ -146,7 +149,9 @@ class OpenAIChatModel:
             # The client's timeouts are per read; a server that trickles would outlast them all.
             async with asyncio.timeout(seconds):
                 return await self._client.chat.completions.create(
-                    **self._arguments(request), timeout=_timeout(seconds), extra_headers=self._headers
+                    **self._arguments(request),
+                    timeout=_timeout(seconds),
+                    extra_headers={**self._headers, **OUTGOING.get()},
                 )
         except TimeoutError:
             raise deadline(self._who, seconds) from None

@@ -66,6 +66,7 @@ from sibyl_runtime.workspace.checks.tools import (
     tool_parameters_fit_their_pipeline,
     tool_pipelines_exist,
 )
+from sibyl_runtime.workspace.checks.tracing import collector_is_an_address
 
 __all__ = ["AVAILABILITY_CHECKS", "CROSS_CHECKS", "Check", "Context", "Finding", "references_have_a_meaning"]
 
@@ -95,6 +96,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     parameter_values_fit,
     authentication_has_keys,
     ports_differ,
+    collector_is_an_address,
     kpi_names_are_unique,
     kpis_can_be_measured,
     authentication_settings_belong,
