@@ -15,8 +15,8 @@ from sibyl_runtime.workspace.checks.context import Check, Context, Finding
 from sibyl_runtime.workspace.checks.embedding import embedding_settings_have_effect
 from sibyl_runtime.workspace.checks.failures import error_policies_can_work
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
-from sibyl_runtime.workspace.checks.orders import reranking_keeps_what_was_found, steps_use_each_other
 from sibyl_runtime.workspace.checks.loading import queries_take_no_parameters
+from sibyl_runtime.workspace.checks.orders import reranking_keeps_what_was_found, steps_use_each_other
 from sibyl_runtime.workspace.checks.parallel import gathered_names_have_a_meaning, groups_can_run_side_by_side
 from sibyl_runtime.workspace.checks.protection import (
     authentication_settings_belong,
