@@ -24,8 +24,8 @@ class TorchEncoder:
 
     def __init__(self, files: ModelFiles, *, device: str, threads: int, window: int) -> None:
         """Load the model; takes seconds. Raises StartupError for a missing library or device, or unusable files."""
-        self._torch, library = _libraries()
-        _check_device(self._torch, device)
+        self._torch, library = torch_libraries()
+        check_device(self._torch, device)
         if device == "cpu":
             self._torch.set_num_threads(threads)
         try:
@@ -59,7 +59,8 @@ class TorchEncoder:
             self._torch.mps.empty_cache()
 
 
-def _libraries() -> tuple[Any, Any]:
+def torch_libraries() -> tuple[Any, Any]:
+    """torch and sentence_transformers. Raises StartupError where they are not installed."""
     # All are read once, at import. OpenMP threads that spin while idle starve the event loop of a pod with a CPU
     # limit. The hub is neither asked nor told anything: models come from this machine alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -76,7 +77,8 @@ def _libraries() -> tuple[Any, Any]:
     return torch, sentence_transformers
 
 
-def _check_device(torch: Any, device: str) -> None:
+def check_device(torch: Any, device: str) -> None:
+    """Raise StartupError, which names those that are there, for a device that is not."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(device, False):
         usable = ", ".join(name for name, present in available.items() if present)

@@ -31,6 +31,7 @@ from sibyl_runtime.workspace.checks.references import (
     references_have_a_meaning,
 )
 from sibyl_runtime.workspace.checks.reranking import (
+    a_cross_encoder_is_opened_in_one_way,
     reranking_can_ask_its_language_model,
     reranking_is_fixed_at_the_start,
 )
@@ -95,6 +96,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     rate_limits_can_be_kept,
     origins_are_named_for_credentials,
     reranking_is_fixed_at_the_start,
+    a_cross_encoder_is_opened_in_one_way,
     reranking_can_ask_its_language_model,
     structured_answers_have_a_model,
     templates_choose_providers,
