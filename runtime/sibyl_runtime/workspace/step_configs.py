@@ -96,8 +96,10 @@ class ChunkingConfig(StepConfig):
 class EmbeddingConfig(StepConfig):
     """Settings of `rag.embedding`."""
 
-    subtechnique: Annotated[Literal["batch", "streaming"], one_spelling({"sentence_transformer": "batch"})] = choice(
-        "batch", "How texts reach the model.", planned_values=("streaming",)
+    subtechnique: Annotated[Literal["batch", "streaming"], one_spelling({"sentence_transformer": "batch"})] = Field(
+        "batch",
+        description="What is stored together: the documents of one batch of rag.chunking, or each few as soon as they "
+        "fill the calls that go on at once (streaming).",
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Chunks embedded at once.")
     provider: Name | None = Field(None, description="Which of providers.embedding; none: the default.")

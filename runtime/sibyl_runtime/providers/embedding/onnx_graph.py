@@ -1,10 +1,11 @@
 """Builds the ONNX graph of a BERT encoder from its own weights, so that serving needs neither torch nor a download.
 
-The graph ends in pooling over the mask and L2 normalisation: what comes out is the unit vector itself, and beside it the
-vector at its own length. What never changes is folded into the weights: the embedding of token type 0, and query, key
-and value as one matrix product. `MultiHeadAttention` is onnxruntime's own operator: it never holds the full score
-matrix, which halves the memory of a batch, and is faster where it is given no mask. Only `build` imports this module, and the graph of cross-encoders for it, in a process of its own: `onnx` costs
-memory that a serving process should not hold.
+The graph ends in pooling over the mask and L2 normalisation: what comes out is the unit vector itself, and beside it
+the vector at its own length. What never changes is folded into the weights: the embedding of token type 0, and query,
+key and value as one matrix product. `MultiHeadAttention` is onnxruntime's own operator: it never holds the full score
+matrix, which halves the memory of a batch, and is faster where it is given no mask. Only `build` imports this module,
+and the graph of cross-encoders for it, in a process of its own: `onnx` costs memory that a serving process should not
+hold.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ ACCELERATOR_BATCH_TOKENS = 32_768
 class TorchEncoder:
     """A SentenceTransformer as an `Encoder`."""
 
-    def __init__(self, files: ModelFiles, *, device: str, threads: int, window: int) -> None:
+    def __init__(self, files: ModelFiles, *, device: str, threads: int, window: int, normalize: bool = True) -> None:
         """Load the model; takes seconds. Raises StartupError for a missing library or device, or unusable files."""
         self._torch, library = torch_libraries()
         check_device(self._torch, device)
@@ -35,11 +35,12 @@ class TorchEncoder:
         self._model.eval()
         self._model.max_seq_length = window
         self._device = device
+        self._normalize = normalize
         self.dimension = int(self._model.get_embedding_dimension())
         self.batch_tokens = CPU_BATCH_TOKENS if device == "cpu" else ACCELERATOR_BATCH_TOKENS
 
     def encode(self, batch: Sequence[TokenIds]) -> Vectors:
-        """Unit vectors, shape (len(batch), dimension), of token ids with their markers."""
+        """Shape (len(batch), dimension), of token ids with their markers."""
         torch = self._torch
         ids, mask = pad(batch)
         features = {
@@ -48,8 +49,9 @@ class TorchEncoder:
         }
         with torch.inference_mode():
             vectors = self._model(features)["sentence_embedding"]
-            unit: Vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
-        return unit
+            scaled = torch.nn.functional.normalize(vectors.float(), dim=-1) if self._normalize else vectors.float()
+            made: Vectors = scaled.cpu().numpy()
+        return made
 
     def empty_cache(self) -> None:
         """Give memory of the device that torch keeps for later tensors back to the device."""

@@ -12,7 +12,10 @@ from sibyl_runtime.workspace.checks.availability import (
 )
 from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluated
 from sibyl_runtime.workspace.checks.context import Check, Context, Finding
-from sibyl_runtime.workspace.checks.embedding import embedding_settings_have_effect
+from sibyl_runtime.workspace.checks.embedding import (
+    embedding_settings_have_effect,
+    vectors_of_their_own_length_have_effect,
+)
 from sibyl_runtime.workspace.checks.failures import error_policies_can_work
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
 from sibyl_runtime.workspace.checks.protection import (
@@ -102,6 +105,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     templates_choose_providers,
     fallback_providers_exist,
     embedding_settings_have_effect,
+    vectors_of_their_own_length_have_effect,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (
