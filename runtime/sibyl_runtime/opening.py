@@ -40,8 +40,10 @@ async def open_services(
     embedder = await open_embedding_model(name, embedding)
     stack.push_async_callback(embedder.close)
     rerankers: dict[str, CrossEncoder] = {}
-    for reranker, at in cross_encoders(workspace).items():
-        rerankers[reranker] = await open_cross_encoder(reranker, format_path(at))
+    for reranker, use in cross_encoders(workspace).items():
+        rerankers[reranker] = await open_cross_encoder(
+            reranker, format_path(use.at), backend=use.backend, device=use.device
+        )
         stack.push_async_callback(rerankers[reranker].close)
     models: dict[str, LanguageModel] = {}
     answering, model = workspace.default_llm

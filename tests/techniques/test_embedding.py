@@ -8,13 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sibyl_runtime.errors import StepFailed
 from sibyl_runtime.pipeline.ledger import IngestLedger
 from sibyl_runtime.providers.protocols import BulkSettings
 from sibyl_runtime.store.records import Chunk, Document
 from sibyl_runtime.techniques.batches import ChunkBatch, ChunkedDocument, ChunkStream
-from sibyl_runtime.techniques.embedding import Embedding, bulk_settings
+from sibyl_runtime.techniques.embedding import Embedding, bulk_settings, portions
 from sibyl_runtime.techniques.splitting.chunker import PlannedChunk
 from sibyl_runtime.workspace import EmbeddingConfig, EmbeddingProvider
 from tests.pipeline.contexts import step_context
@@ -54,6 +56,40 @@ async def test_every_chunk_gets_the_vector_of_its_own_text(parts: Parts, max_con
         for vector, text in zip(document.vectors, contents, strict=True):
             (alone,) = await parts.embedder.inner.embed_documents([text])
             assert float(np.dot(vector, alone)) > 0.999
+
+
+async def test_streaming_hands_documents_on_as_soon_as_they_fill_the_calls_of_a_moment(parts: Parts) -> None:
+    sizes: dict[str, list[int]] = {}
+    for kind in ("batch", "streaming"):
+        documents = [_document(f"{kind}-{number}", 1) for number in range(7)]
+        context = step_context(parts.services())
+        context.results["chunking"] = {"chunks": ChunkStream(_one(ChunkBatch(documents)), IngestLedger("s"))}
+        config = EmbeddingConfig.model_validate({"subtechnique": kind, "batch_size": 2})
+        batches = [batch async for batch in (await Embedding().run(context, config))["vectors"].take()]
+        sizes[kind] = [batch.size for batch in batches]
+        assert [one.document.id for batch in batches for one in batch.documents] == [
+            one.document.id for one in documents
+        ]
+    assert sizes == {"batch": [7], "streaming": [2, 2, 2, 1]}
+
+
+@given(chunks=st.lists(st.integers(0, 9), max_size=30), most=st.none() | st.integers(1, 20))
+def test_portions_hold_every_document_once_and_end_when_they_are_full(chunks: list[int], most: int | None) -> None:
+    documents = [_document(str(number), size) for number, size in enumerate(chunks)]
+    parted = list(portions(ChunkBatch(documents), most))
+    assert [one for part in parted for one in part.documents] == documents
+    if most is None:
+        assert len(parted) == 1
+    for part in parted[:-1]:
+        assert most is not None
+        assert part.size >= most > part.size - len(part.documents[-1].chunks)
+
+
+def _document(name: str, chunks: int) -> ChunkedDocument:
+    planned = [
+        PlannedChunk(Chunk(place, f"text {place} of {name}", "", 5), 0, f"{name} {place}") for place in range(chunks)
+    ]
+    return ChunkedDocument(Document(name, "s", "", name), "f", planned, known=False)
 
 
 @pytest.mark.parametrize(

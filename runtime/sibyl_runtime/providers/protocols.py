@@ -36,7 +36,7 @@ EmbedDocuments = Callable[[Sequence[str]], Awaitable[Vectors]]
 
 
 class Embedder(Protocol):
-    """Turns texts into unit vectors."""
+    """Turns texts into vectors, of unit length unless the workspace says otherwise."""
 
     @property
     def tag(self) -> str:

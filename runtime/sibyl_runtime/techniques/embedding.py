@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -13,7 +13,7 @@ from sibyl_runtime.errors import StepFailed
 from sibyl_runtime.pipeline.context import StepContext
 from sibyl_runtime.providers.protocols import BulkSettings, EmbedDocuments, Vectors
 from sibyl_runtime.store.records import EmbeddedDocument
-from sibyl_runtime.techniques.batches import ChunkBatch, ChunkStream, VectorBatch, VectorStream
+from sibyl_runtime.techniques.batches import ChunkBatch, ChunkedDocument, ChunkStream, VectorBatch, VectorStream
 from sibyl_runtime.techniques.providers import require_default
 from sibyl_runtime.workspace import EmbeddingConfig, EmbeddingProvider
 
@@ -31,7 +31,7 @@ class Embedding:
         require_default(context, "embedding", config.provider, name)
         chunks = context.stream(ChunkStream, made_by="rag.chunking")
         settings = bulk_settings(config, provider)
-        return {"vectors": VectorStream(_batches(context, config.batch_size, settings, chunks), chunks.ledger)}
+        return {"vectors": VectorStream(_batches(context, config, settings, chunks), chunks.ledger)}
 
 
 def bulk_settings(config: EmbeddingConfig, provider: EmbeddingProvider) -> BulkSettings:
@@ -44,21 +44,41 @@ def bulk_settings(config: EmbeddingConfig, provider: EmbeddingProvider) -> BulkS
     )
 
 
+def portions(batch: ChunkBatch, most_chunks: int | None) -> Iterator[ChunkBatch]:
+    """`batch` in its order, in parts that end with the document that brings them to `most_chunks`; None: as it is."""
+    if most_chunks is None or batch.size <= most_chunks:
+        yield batch
+        return
+    documents: list[ChunkedDocument] = []
+    held = 0
+    for document in batch.documents:
+        documents.append(document)
+        held += len(document.chunks)
+        if held >= most_chunks:
+            yield ChunkBatch(documents)
+            documents, held = [], 0
+    if documents:
+        yield ChunkBatch(documents)
+
+
 async def _batches(
-    context: StepContext, batch_size: int, settings: BulkSettings, chunks: ChunkStream
+    context: StepContext, config: EmbeddingConfig, settings: BulkSettings, chunks: ChunkStream
 ) -> AsyncGenerator[VectorBatch, None]:
+    streaming = config.subtechnique == "streaming"
+    most_chunks = config.batch_size * settings.max_concurrent if streaming else None
     async with AsyncExitStack() as opened:
         embed: EmbedDocuments | None = None
         async for batch in chunks.take():
-            with context.timed("embed"):
-                # Only now: an ingest of documents that have not changed starts no process.
-                if embed is None and batch.size:
-                    embed = await opened.enter_async_context(context.services.embedder.bulk(settings))
-                texts = [planned.text for document in batch.documents for planned in document.chunks]
-                vectors = np.empty((len(texts), context.services.embedder.dimension), dtype=np.float32)
-                if embed is not None:
-                    await _fill(vectors, texts, embed, batch_size, settings.max_concurrent)
-            yield _with_vectors(batch, vectors)
+            for part in portions(batch, most_chunks):
+                with context.timed("embed"):
+                    # Only now: an ingest of documents that have not changed starts no process.
+                    if embed is None and part.size:
+                        embed = await opened.enter_async_context(context.services.embedder.bulk(settings))
+                    texts = [planned.text for document in part.documents for planned in document.chunks]
+                    vectors = np.empty((len(texts), context.services.embedder.dimension), dtype=np.float32)
+                    if embed is not None:
+                        await _fill(vectors, texts, embed, config.batch_size, settings.max_concurrent)
+                yield _with_vectors(part, vectors)
 
 
 def _with_vectors(batch: ChunkBatch, vectors: Vectors) -> VectorBatch:

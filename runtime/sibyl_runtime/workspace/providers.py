@@ -123,7 +123,9 @@ class EmbeddingProvider(StrictModel):
     max_seq_length: int | None = Field(
         None, ge=8, le=32_768, description="Longest text, in tokens; none: the model's, 8191 for kind openai."
     )
-    normalize: bool = choice(True, "Scale vectors to unit length.", planned_values=(False,))
+    normalize: bool = Field(
+        True, description="Scale vectors to unit length; false needs distance_metric euclidean or dot_product."
+    )
     max_concurrent: int | None = Field(
         None, ge=1, le=64, description="Batches of an ingest at once, where its step does not say."
     )

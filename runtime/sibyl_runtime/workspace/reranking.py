@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
 
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.errors import Location
@@ -27,14 +29,25 @@ def setting_at(workspace: Workspace, pipeline: str, step: Step, key: str) -> Loc
     return (*winner.at, key)
 
 
-def cross_encoders(workspace: Workspace) -> dict[str, Location]:
-    """The models that steps of `subtechnique: cross_encoder` name, each with the first place that does.
+@dataclass(frozen=True)
+class CrossEncoderUse:
+    """`at` is the first place that names a model. A model is opened once, so all its steps have the same of the rest,
+    which a check sees to."""
+
+    at: Location
+    backend: Literal["onnx", "torch"]
+    device: str
+
+
+def cross_encoders(workspace: Workspace) -> dict[str, CrossEncoderUse]:
+    """The models that steps of `subtechnique: cross_encoder` name, and how they are opened.
 
     For a workspace that was checked: it raises as `step_config` does.
     """
-    models: dict[str, Location] = {}
+    models: dict[str, CrossEncoderUse] = {}
     for pipeline, step in reranking_steps(workspace):
         config = step_config(workspace, pipeline, step, None)
         if isinstance(config, RerankingConfig) and config.subtechnique == "cross_encoder":
-            models.setdefault(config.model, setting_at(workspace, pipeline, step, "model"))
+            at = setting_at(workspace, pipeline, step, "model")
+            models.setdefault(config.model, CrossEncoderUse(at, config.backend, config.device))
     return models

@@ -119,8 +119,10 @@ class ChunkingConfig(StepConfig):
 class EmbeddingConfig(StepConfig):
     """Settings of `rag.embedding`."""
 
-    subtechnique: Annotated[Literal["batch", "streaming"], one_spelling({"sentence_transformer": "batch"})] = choice(
-        "batch", "How texts reach the model.", planned_values=("streaming",)
+    subtechnique: Annotated[Literal["batch", "streaming"], one_spelling({"sentence_transformer": "batch"})] = Field(
+        "batch",
+        description="What is stored together: the documents of one batch of rag.chunking, or each few as soon as they "
+        "fill the calls that go on at once (streaming).",
     )
     batch_size: int = Field(64, ge=1, le=4096, description="Chunks embedded at once.")
     provider: Name | None = Field(None, description="Which of providers.embedding; none: the default.")
@@ -306,7 +308,10 @@ _RERANKINGS = {
     "llm_rerank": "llm", "bm25_rerank": "bm25", "rrf": "fusion", "diversity_rerank": "diversity", "mmr": "diversity",
 }  # fmt: skip
 _RERANKING_KINDS = Literal["cross_encoder", "llm", "bm25", "fusion", "diversity", "colbert"]
-_ONE_RERANKING = {"model": "cross_encoder", "provider": "llm", "mmr_lambda": "diversity"}
+_ONE_RERANKING = {
+    "model": "cross_encoder", "backend": "cross_encoder", "device": "cross_encoder", "provider": "llm",
+    "mmr_lambda": "diversity",
+}  # fmt: skip
 
 
 class RerankingConfig(StepConfig):
@@ -321,6 +326,12 @@ class RerankingConfig(StepConfig):
     top_k: int | None = Field(None, ge=1, le=1000, description="Chunks to keep; none: all, in their new order.")
     model: Text = Field(
         DEFAULT_CROSS_ENCODER, description="Of cross_encoder: name of the model, or path of its directory."
+    )
+    backend: Literal["onnx", "torch"] = Field(
+        "onnx", description="Of cross_encoder: what runs it, onnxruntime or sentence-transformers."
+    )
+    device: Literal["cpu", "cuda", "mps"] = Field(
+        "cpu", description="Of cross_encoder: where it runs; cuda and mps need backend torch."
     )
     provider: Name | None = Field(None, description="Of llm: which of providers.llm; none: the default.")
     mmr_lambda: float = Field(
@@ -339,6 +350,12 @@ class RerankingConfig(StepConfig):
                     f"has no effect with subtechnique {self.subtechnique}; remove it, or set subtechnique: "
                     f"{subtechnique}",
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _device_has_its_backend(self) -> Self:
+        if self.device != "cpu" and self.backend != "torch":
+            fail_field("device", f"{self.device} needs backend: torch; backend onnx runs on cpu")
         return self
 
 

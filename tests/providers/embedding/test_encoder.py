@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sibyl_runtime.providers.embedding.encoder import pad, plan_batches
+from sibyl_runtime.providers.embedding.encoder import LONGEST_PADDED, pad, plan_batches
 
 lengths_of_texts = st.lists(st.integers(2, 600), max_size=120)
 
@@ -25,6 +25,13 @@ def test_little_of_a_batch_is_padding(lengths: list[int]) -> None:
     for batch in plan_batches(lengths, max_tokens=512, max_texts=64):
         padded = len(batch) * max(lengths[position] for position in batch)
         assert padded - sum(lengths[position] for position in batch) <= max(32, padded // 8)
+
+
+@given(lengths=lengths_of_texts)
+def test_a_long_text_is_never_padded(lengths: list[int]) -> None:
+    for batch in plan_batches(lengths, max_tokens=2048, max_texts=64):
+        longest = max(lengths[position] for position in batch)
+        assert longest <= LONGEST_PADDED or all(lengths[position] == longest for position in batch)
 
 
 def test_texts_of_like_length_share_a_batch() -> None:

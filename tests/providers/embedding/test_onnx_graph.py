@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
+from sibyl_runtime.providers.embedding.encoder import LONGEST_PADDED
 from sibyl_runtime.providers.embedding.model_files import EncoderShape
 from sibyl_runtime.providers.embedding.onnx_graph import build_graph
 from sibyl_runtime.providers.embedding.onnx_session import OnnxEncoder
@@ -121,3 +122,24 @@ def test_a_missing_tensor_is_named() -> None:
     del weights["encoder.layer.1.output.dense.bias"]
     with pytest.raises(KeyError, match=r"encoder\.layer\.1\.output\.dense\.bias"):
         build_graph(weights, SHAPE, int8=False)
+
+
+@pytest.mark.parametrize("int8", [False, True])
+def test_attention_without_a_mask_gives_what_it_gives_with_one(tmp_path: Path, int8: bool) -> None:
+    """A long text is read without a mask alone, and with one beside a longer text; that is another order of sums."""
+    places = np.random.default_rng(5).standard_normal((200, HIDDEN)).astype(np.float32) * 0.2
+    weights = tiny_weights() | {"embeddings.position_embeddings.weight": places}
+    onnx.save(build_graph(weights, SHAPE, int8=int8), tmp_path / "graph.onnx")
+    opened = OnnxEncoder(tmp_path / "graph.onnx", threads=1)
+    ids = [2, *(4 + number % 50 for number in range(LONGEST_PADDED)), 3]
+    alone, beside = opened.encode([ids])[0], opened.encode([ids, [*ids[:-1], 9, 9, 3]])[0]
+    assert float(alone @ beside) >= (0.9995 if int8 else 0.999999)
+
+
+def test_vectors_at_their_own_length_point_where_unit_vectors_point(tmp_path: Path) -> None:
+    onnx.save(build_graph(tiny_weights(), SHAPE, int8=False), tmp_path / "graph.onnx")
+    unit = OnnxEncoder(tmp_path / "graph.onnx", threads=1).encode(BATCH)
+    own = OnnxEncoder(tmp_path / "graph.onnx", threads=1, normalize=False).encode(BATCH)
+    lengths = np.linalg.norm(own, axis=1, keepdims=True)
+    assert np.abs(lengths - 1).min() > 0.01
+    np.testing.assert_allclose(own / lengths, unit, atol=1e-6)

@@ -20,6 +20,8 @@ from tests.support.tiny_cross_encoder import write_cross_encoder
 class GatedScorer:
     """Scores a pair by its last word, when the test lets it."""
 
+    batch_tokens = 512
+
     def __init__(self, *, is_open: bool = True) -> None:
         self.started, self.gate = threading.Event(), threading.Event()
         self.batches: list[int] = []

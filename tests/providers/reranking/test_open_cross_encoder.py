@@ -98,10 +98,14 @@ async def test_a_roberta_is_read_too(tmp_path: Path) -> None:
             "tiny has 3 labels, and a cross-encoder has one: how relevant a passage is",
         ),
         ({"id2label": None}, "tiny has 2 labels, and a cross-encoder has one: how relevant a passage is"),
-        ({"model_type": "t5"}, "tiny is of type 't5'; a cross-encoder may be bert, roberta, xlm-roberta"),
+        (
+            {"model_type": "t5"},
+            "tiny is of type 't5'; with backend onnx a cross-encoder may be bert, roberta, xlm-roberta; set "
+            "`backend: torch` for this model",
+        ),
         (
             {"hidden_act": "swish"},
-            "tiny uses the activation 'swish'; name another model",
+            "tiny uses the activation 'swish'; set `backend: torch` for this model",
         ),
     ],
 )
@@ -147,3 +151,20 @@ async def test_weights_that_give_no_number_are_found_before_the_first_request(tm
     with pytest.raises(StartupError, match=r"damaged@.* gives nan for a pair, not a number; check its weights"):
         await open_cross_encoder(str(directory), FIELD)
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("sibyl-reranking")]
+
+
+async def test_torch_that_is_not_installed_is_told_at_the_key_that_asks_for_it(tmp_path: Path) -> None:
+    directory = write_cross_encoder(tmp_path / "tiny")
+    with pytest.raises(StartupError) as caught:
+        await open_cross_encoder(str(directory), FIELD, backend="torch")
+    assert caught.value.message.startswith(
+        "pipelines.search.steps[1].config.backend: torch needs the sentence-transformers library ("
+    )
+    assert "run `pip install 'sibyl-operator[torch]'`, or use the image that carries it" in caught.value.message
+
+
+async def test_torch_reads_no_model_that_came_without_its_weights(tmp_path: Path) -> None:
+    directory = write_cross_encoder(tmp_path / "whole" / "tiny")
+    assert main([str(directory), "--kind", "reranking", "--export", str(tmp_path / "tiny")]) == 0
+    with pytest.raises(StartupError, match=r"config\.model: .*/tiny was converted and holds no weights, which"):
+        await open_cross_encoder(str(tmp_path / "tiny"), FIELD, backend="torch")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,6 +32,10 @@ __all__ = ["LocalEmbedder", "open_embedder"]
 MAX_QUEUED_QUERIES = 128
 UNIT_LENGTH_TOLERANCE = 1e-3
 
+NORMALIZE = "Normalize"
+OWN_LENGTH = "/own-length"
+"""Ends the tag of vectors that were not scaled: they are no neighbours of those that were."""
+
 
 async def open_embedder(name: str, provider: EmbeddingProvider, *, share: int = 1) -> LocalEmbedder:
     """Load the model of `providers.embedding.<name>` and embed one text, so that the first request finds it warm.
@@ -51,14 +56,15 @@ async def _open(name: str, provider: EmbeddingProvider, environ: Mapping[str, st
     digest = await asyncio.to_thread(model_digest, files, cache)
     tokenizer = await asyncio.to_thread(Tokenizer.load, files.tokenizer)
     window = _window(provider, files)
+    _check_length(provider, files)
     precision = "fp32" if provider.backend == "torch" else choose_precision(provider.precision)
     if provider.backend == "torch":
-        encoder = await _open_torch(files, provider.device, window, _threads(share))
+        encoder = await _open_torch(files, provider, window, _threads(share))
     else:
-        encoder = await _open_onnx(files, cache, digest, precision, _threads(share))
+        encoder = await _open_onnx(files, cache, digest, precision, _threads(share), provider.normalize)
     profile = EmbeddingProfile(
         model=files.name,
-        tag=_tag(files, digest, precision, window),
+        tag=_tag(files, digest, precision, window) + ("" if provider.normalize else OWN_LENGTH),
         dimension=encoder.dimension,
         window=window,
         query_prompt=files.prompts.get("query", ""),
@@ -66,7 +72,7 @@ async def _open(name: str, provider: EmbeddingProvider, environ: Mapping[str, st
     )
     worker = EmbeddingWorker(encoder, max_queued_queries=MAX_QUEUED_QUERIES, max_batch_texts=provider.batch_size)
     embedder = LocalEmbedder(profile, tokenizer, worker, ProcessModel(name, provider))
-    await _warm_up(embedder)
+    await _warm_up(embedder, normalize=provider.normalize)
     return embedder
 
 
@@ -87,6 +93,14 @@ def _window(provider: EmbeddingProvider, files: ModelFiles) -> int:
     return wanted
 
 
+def _check_length(provider: EmbeddingProvider, files: ModelFiles) -> None:
+    if not provider.normalize and NORMALIZE in files.modules:
+        raise StartupError(
+            f"normalize: false has no effect: {files.name} scales its vectors to unit length itself, by its module "
+            f"{NORMALIZE}; remove it, or name a model without that module"
+        )
+
+
 def _tag(files: ModelFiles, digest: str, precision: str, window: int) -> str:
     """Both backends share `fp32`: they give the same vectors. Prompts change vectors, so they are part of the tag."""
     tag = f"{files.name}@{digest[:8]}/{precision}/{files.pooling}/{window}"
@@ -96,16 +110,18 @@ def _tag(files: ModelFiles, digest: str, precision: str, window: int) -> str:
     return f"{tag}/prompts-{prompts[:6]}"
 
 
-async def _open_onnx(files: ModelFiles, cache: Path, digest: str, precision: str, threads: int) -> Encoder:
+async def _open_onnx(
+    files: ModelFiles, cache: Path, digest: str, precision: str, threads: int, normalize: bool
+) -> Encoder:
     # Imported here, as torch is: neither library's weight should fall on those who use the other.
     from sibyl_runtime.providers.embedding.onnx_session import OnnxEncoder
 
     name = graph_name(files, encoder_shape(files), digest, precision)
     async with graph_file(cache, name, files.directory, precision) as graph:
-        return await asyncio.to_thread(OnnxEncoder, graph, threads)
+        return await asyncio.to_thread(OnnxEncoder, graph, threads, normalize=normalize)
 
 
-async def _open_torch(files: ModelFiles, device: str, window: int, threads: int) -> Encoder:
+async def _open_torch(files: ModelFiles, provider: EmbeddingProvider, window: int, threads: int) -> Encoder:
     from sibyl_runtime.providers.embedding.torch_backend import TorchEncoder
 
     if not files.weights:
@@ -113,7 +129,9 @@ async def _open_torch(files: ModelFiles, device: str, window: int, threads: int)
             f"model: {files.directory} was converted and holds no weights, which `backend: torch` needs; use the image "
             "that carries torch, give the path of the whole model, or set `backend: onnx`"
         )
-    return await asyncio.to_thread(TorchEncoder, files, device=device, threads=threads, window=window)
+    return await asyncio.to_thread(
+        TorchEncoder, files, device=provider.device, threads=threads, window=window, normalize=provider.normalize
+    )
 
 
 def _threads(share: int) -> int:
@@ -121,11 +139,14 @@ def _threads(share: int) -> int:
     return encoder_threads(None if quota is None else quota / share, usable_cores() // share)
 
 
-async def _warm_up(embedder: LocalEmbedder) -> None:
-    """Embed one text: pages the weights in, and proves that the model gives unit vectors. Closes it when not."""
+async def _warm_up(embedder: LocalEmbedder, *, normalize: bool) -> None:
+    """Embed one text: pages the weights in, and proves that the model gives unit vectors, or with `normalize` false
+    any that have a direction. Closes it when not."""
     async with contextlib.AsyncExitStack() as on_failure:
         on_failure.push_async_callback(embedder.close)
         length = float(np.linalg.norm(await embedder.embed_query("warm-up")))
-        if not abs(length - 1.0) < UNIT_LENGTH_TOLERANCE:
+        if normalize and not abs(length - 1.0) < UNIT_LENGTH_TOLERANCE:
             raise StartupError(f"model: {embedder.tag} gives vectors of length {length}, not 1; check its weights")
+        if not 0 < length < math.inf:
+            raise StartupError(f"model: {embedder.tag} gives vectors of length {length}; check its weights")
         on_failure.pop_all()

@@ -15,10 +15,14 @@ import numpy.typing as npt
 
 from sibyl_runtime.providers.protocols import Vectors
 
-INPUT_IDS, ATTENTION_MASK, EMBEDDINGS = "input_ids", "attention_mask", "embeddings"
+INPUT_IDS, ATTENTION_MASK, EMBEDDINGS, POOLED = "input_ids", "attention_mask", "embeddings", "pooled"
 
 TokenIds = Sequence[int]
 Matrix = npt.NDArray[np.int64]
+
+# Longer texts share a batch with those of their own length only: attention is faster where nothing is padded, and two
+# texts of this length fill half a batch already.
+LONGEST_PADDED = 128
 
 # Padding that costs no more than starting another batch would.
 _CHEAP_PADDING = 32
@@ -37,13 +41,14 @@ class Encoder(Protocol):
         """Tokens, padding included, above which a larger batch is no faster."""
 
     def encode(self, batch: Sequence[TokenIds]) -> Vectors:
-        """Unit vectors, shape (len(batch), dimension), of token ids with their markers."""
+        """Shape (len(batch), dimension), of token ids with their markers; unit vectors, unless opened for others."""
 
 
 def plan_batches(lengths: Sequence[int], *, max_tokens: int, max_texts: int) -> list[list[int]]:
     """Positions in `lengths` grouped into batches, shortest texts first.
 
-    A batch holds at most `max_texts` texts and `max_tokens` tokens with its padding; a longer text goes alone.
+    A batch holds at most `max_texts` texts and `max_tokens` tokens with its padding; a longer text goes alone. Texts of
+    more than LONGEST_PADDED tokens are never padded.
     """
     batches: list[list[int]] = []
     batch: list[int] = []
@@ -51,7 +56,8 @@ def plan_batches(lengths: Sequence[int], *, max_tokens: int, max_texts: int) -> 
     for position in sorted(range(len(lengths)), key=lengths.__getitem__):
         padded = lengths[position] * (len(batch) + 1)
         padding = padded - tokens - lengths[position]
-        wasteful = padding > max(_CHEAP_PADDING, padded // _PADDING_SHARE)
+        allowed = max(_CHEAP_PADDING, padded // _PADDING_SHARE) if lengths[position] <= LONGEST_PADDED else 0
+        wasteful = padding > allowed
         if batch and (padded > max_tokens or len(batch) == max_texts or wasteful):
             batches.append(batch)
             batch, tokens = [], 0

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sibyl_runtime.errors import StartupError
-from sibyl_runtime.providers.embedding.encoder import ATTENTION_MASK, EMBEDDINGS, INPUT_IDS, TokenIds, pad
+from sibyl_runtime.providers.embedding.encoder import ATTENTION_MASK, EMBEDDINGS, INPUT_IDS, POOLED, TokenIds, pad
 from sibyl_runtime.providers.protocols import Vectors
 
 # Strictly before the import below: the choice is latched when the library initialises.
@@ -32,15 +32,19 @@ class OnnxEncoder:
 
     batch_tokens = BATCH_TOKENS
 
-    def __init__(self, graph: Path, threads: int) -> None:
-        """Load the graph; tens of milliseconds. Raises StartupError for a file that is not one."""
+    def __init__(self, graph: Path, threads: int, *, normalize: bool = True) -> None:
+        """Load the graph; tens of milliseconds. `normalize`: unit vectors, else those at the length the model gives.
+
+        Raises StartupError for a file that is not a graph.
+        """
         self._session = open_session(graph, threads)
+        self._output = EMBEDDINGS if normalize else POOLED
         self.dimension = int(self._session.get_outputs()[0].shape[1])
 
     def encode(self, batch: Sequence[TokenIds]) -> Vectors:
-        """Unit vectors, shape (len(batch), dimension), of token ids with their markers."""
+        """Shape (len(batch), dimension), of token ids with their markers."""
         ids, mask = pad(batch)
-        vectors: Vectors = self._session.run([EMBEDDINGS], {INPUT_IDS: ids, ATTENTION_MASK: mask})[0]
+        vectors: Vectors = self._session.run([self._output], {INPUT_IDS: ids, ATTENTION_MASK: mask})[0]
         return vectors
 
 

@@ -70,7 +70,8 @@ class RemoteEmbedder:
 
     @property
     def tag(self) -> str:
-        return f"{self._who.model}@{self._who.host}/{self.dimension}"
+        own_length = "" if self._provider.normalize else "/own-length"
+        return f"{self._who.model}@{self._who.host}/{self.dimension}{own_length}"
 
     @property
     def max_tokens(self) -> int:
@@ -149,7 +150,7 @@ class RemoteEmbedder:
         return self._read(answer, len(texts))
 
     def _read(self, answer: Any, texts: int) -> Vectors:
-        """The vectors in the order asked, at unit length. Servers vary, and the library does not check."""
+        """The vectors in the order asked, at unit length where that is wanted. Servers vary: all is checked."""
         try:
             rows = sorted(answer.data, key=lambda row: int(row.index))
             vectors = np.array([row.embedding for row in rows], dtype=np.float32)
@@ -160,8 +161,8 @@ class RemoteEmbedder:
         lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
         if not np.isfinite(lengths).all() or not lengths.all():
             raise self._who.error(f"{self._who.host} gives vectors without a direction, of zeros or not of numbers")
-        unit: Vectors = vectors / lengths
-        return unit
+        made: Vectors = vectors / lengths if self._provider.normalize else vectors
+        return made
 
     def _checked(self, vectors: Vectors) -> Vectors:
         if vectors.shape[1] != self.dimension:

@@ -22,10 +22,10 @@ ACCELERATOR_BATCH_TOKENS = 32_768
 class TorchEncoder:
     """A SentenceTransformer as an `Encoder`."""
 
-    def __init__(self, files: ModelFiles, *, device: str, threads: int, window: int) -> None:
+    def __init__(self, files: ModelFiles, *, device: str, threads: int, window: int, normalize: bool = True) -> None:
         """Load the model; takes seconds. Raises StartupError for a missing library or device, or unusable files."""
-        self._torch, library = _libraries()
-        _check_device(self._torch, device)
+        self._torch, library = torch_libraries()
+        check_device(self._torch, device)
         if device == "cpu":
             self._torch.set_num_threads(threads)
         try:
@@ -35,11 +35,12 @@ class TorchEncoder:
         self._model.eval()
         self._model.max_seq_length = window
         self._device = device
+        self._normalize = normalize
         self.dimension = int(self._model.get_embedding_dimension())
         self.batch_tokens = CPU_BATCH_TOKENS if device == "cpu" else ACCELERATOR_BATCH_TOKENS
 
     def encode(self, batch: Sequence[TokenIds]) -> Vectors:
-        """Unit vectors, shape (len(batch), dimension), of token ids with their markers."""
+        """Shape (len(batch), dimension), of token ids with their markers."""
         torch = self._torch
         ids, mask = pad(batch)
         features = {
@@ -48,8 +49,9 @@ class TorchEncoder:
         }
         with torch.inference_mode():
             vectors = self._model(features)["sentence_embedding"]
-            unit: Vectors = torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy()
-        return unit
+            scaled = torch.nn.functional.normalize(vectors.float(), dim=-1) if self._normalize else vectors.float()
+            made: Vectors = scaled.cpu().numpy()
+        return made
 
     def empty_cache(self) -> None:
         """Give memory of the device that torch keeps for later tensors back to the device."""
@@ -59,7 +61,8 @@ class TorchEncoder:
             self._torch.mps.empty_cache()
 
 
-def _libraries() -> tuple[Any, Any]:
+def torch_libraries() -> tuple[Any, Any]:
+    """torch and sentence_transformers. Raises StartupError where they are not installed."""
     # All are read once, at import. OpenMP threads that spin while idle starve the event loop of a pod with a CPU
     # limit. The hub is neither asked nor told anything: models come from this machine alone.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -76,7 +79,8 @@ def _libraries() -> tuple[Any, Any]:
     return torch, sentence_transformers
 
 
-def _check_device(torch: Any, device: str) -> None:
+def check_device(torch: Any, device: str) -> None:
+    """Raise StartupError, which names those that are there, for a device that is not."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not available.get(device, False):
         usable = ", ".join(name for name, present in available.items() if present)

@@ -19,13 +19,16 @@ from sibyl_runtime.providers.embedding.encoder import plan_batches
 from sibyl_runtime.providers.protocols import Relevance, Vectors
 from sibyl_runtime.providers.reranking.pairs import Pair, PairTokenizer
 
-BATCH_TOKENS = 512
 BATCH_PAIRS = 64
 MOST_WAITING = 32
 
 
 class Scorer(Protocol):
     """A loaded model. Used by one thread at a time."""
+
+    @property
+    def batch_tokens(self) -> int:
+        """Tokens, padding included, above which a larger batch is no faster."""
 
     def score(self, batch: Sequence[Pair]) -> Vectors:
         """Shape (len(batch),), each 0 to 1."""
@@ -74,7 +77,7 @@ class LocalCrossEncoder:
         pairs = self._tokenizer.pairs(question, passages)
         scores = np.empty(len(pairs), dtype=np.float32)
         lengths = [len(pair.ids) for pair in pairs]
-        for batch in plan_batches(lengths, max_tokens=BATCH_TOKENS, max_texts=BATCH_PAIRS):
+        for batch in plan_batches(lengths, max_tokens=self._scorer.batch_tokens, max_texts=BATCH_PAIRS):
             if self._closing.is_set() or abandoned.is_set():
                 raise _closing()
             scores[batch] = self._scorer.score([pairs[position] for position in batch])

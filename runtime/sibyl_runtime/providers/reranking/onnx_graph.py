@@ -29,7 +29,7 @@ def build_scoring_graph(weights: Mapping[str, Vectors], shape: ScorerShape, *, i
     axis = graph.constant([1], "int64")
     graph.node("Sigmoid", [graph.node("Squeeze", [logit, axis])], output=SCORES)
     inputs = [INPUT_IDS, ATTENTION_MASK, *([segments] if segments else [])]
-    return graph.model(inputs, SCORES, ["batch"])
+    return graph.model(inputs, [SCORES], ["batch"])
 
 
 def _linear(graph: Graph, weights: Mapping[str, Vectors], name: str, values: str) -> str:

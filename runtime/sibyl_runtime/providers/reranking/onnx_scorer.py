@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sibyl_runtime.providers.embedding.encoder import ATTENTION_MASK, INPUT_IDS
-from sibyl_runtime.providers.embedding.onnx_session import open_session
+from sibyl_runtime.providers.embedding.onnx_session import BATCH_TOKENS, open_session
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.providers.reranking.pairs import SCORES, SEGMENT_IDS, Pair, padded
 
 
 class OnnxScorer:
     """One session over one graph: a `Scorer`."""
+
+    batch_tokens = BATCH_TOKENS
 
     def __init__(self, graph: Path, threads: int) -> None:
         """Load the graph. Raises StartupError for a file that is not one."""

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sibyl_runtime.errors import StartupError
-from sibyl_runtime.providers.embedding.model_files import EncoderShape, ModelFiles, encoder_shape
+from sibyl_runtime.providers.embedding.model_files import USE_TORCH, EncoderShape, ModelFiles, encoder_shape
 
 # Where the weights of the head lie, by the type of the model: BERT puts its pooler before a linear layer.
 HEADS: Mapping[str, tuple[str, str]] = {
@@ -29,18 +29,37 @@ class ScorerShape(EncoderShape):
 
 def scorer_shape(files: ModelFiles) -> ScorerShape:
     """The shape of the ONNX graph. Raises StartupError for a model that is no cross-encoder, or not of a known kind."""
-    for fault in _faults(files.config):
-        raise StartupError(f"model: {files.name} {fault}")
+    check_cross_encoder(files)
+    if (kind := files.config.get("model_type")) not in HEADS:
+        raise StartupError(
+            f"model: {files.name} is of type {kind!r}; with backend onnx a cross-encoder may be "
+            f"{', '.join(sorted(HEADS))}; {USE_TORCH}"
+        )
     try:
         encoder = encoder_shape(files)
     except StartupError as error:
-        # The other backend that the message offers runs embedding models only.
-        raise StartupError(error.message.partition(";")[0] + "; name another model") from error
+        raise StartupError(f"{error.message.partition(';')[0]}; {USE_TORCH}") from error
     return ScorerShape(
         **(asdict(encoder) | {"pooling": "cls"}),
         head=HEADS[str(files.config["model_type"])],
-        segments=int(files.config.get("type_vocab_size", 1)) > 1,
+        segments=reads_segments(files),
     )
+
+
+def check_cross_encoder(files: ModelFiles) -> None:
+    """Raise StartupError for a model that no backend can rerank with."""
+    for fault in _faults(files.config):
+        raise StartupError(f"model: {files.name} {fault}")
+
+
+def is_cross_encoder(files: ModelFiles) -> bool:
+    """Whether the model says that it has a head over its encoder, as cross-encoders have."""
+    return any(str(kind).endswith(CLASSIFIER) for kind in files.config.get("architectures") or ())
+
+
+def reads_segments(files: ModelFiles) -> bool:
+    """Whether the model tells the two texts of a pair apart by an input of their own."""
+    return int(files.config.get("type_vocab_size", 1)) > 1
 
 
 def _faults(config: Mapping[str, Any]) -> Iterator[str]:
@@ -51,8 +70,6 @@ def _faults(config: Mapping[str, Any]) -> Iterator[str]:
             f"is no cross-encoder: its config.json names {stated} under architectures, and a cross-encoder has one "
             f"that ends in {CLASSIFIER}; embedding models cannot rerank"
         )
-    if config.get("model_type") not in HEADS:
-        yield f"is of type {config.get('model_type')!r}; a cross-encoder may be {', '.join(sorted(HEADS))}"
     # transformers writes neither key for its default of two labels.
     labels = config.get("num_labels") or len(config.get("id2label") or (0, 1))
     if labels != 1:

@@ -12,7 +12,10 @@ from sibyl_runtime.workspace.checks.availability import (
 )
 from sibyl_runtime.workspace.checks.conditions import conditions_can_be_evaluated
 from sibyl_runtime.workspace.checks.context import Check, Context, Finding
-from sibyl_runtime.workspace.checks.embedding import embedding_settings_have_effect
+from sibyl_runtime.workspace.checks.embedding import (
+    embedding_settings_have_effect,
+    vectors_of_their_own_length_have_effect,
+)
 from sibyl_runtime.workspace.checks.failures import error_policies_can_work
 from sibyl_runtime.workspace.checks.kpis import kpi_names_are_unique, kpis_can_be_measured
 from sibyl_runtime.workspace.checks.loading import queries_take_no_parameters
@@ -38,6 +41,7 @@ from sibyl_runtime.workspace.checks.references import (
     references_have_a_meaning,
 )
 from sibyl_runtime.workspace.checks.reranking import (
+    a_cross_encoder_is_opened_in_one_way,
     reranking_can_ask_its_language_model,
     reranking_is_fixed_at_the_start,
 )
@@ -106,6 +110,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     rate_limits_can_be_kept,
     origins_are_named_for_credentials,
     reranking_is_fixed_at_the_start,
+    a_cross_encoder_is_opened_in_one_way,
     reranking_can_ask_its_language_model,
     structured_answers_have_a_model,
     templates_choose_providers,
@@ -119,6 +124,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     gathered_names_have_a_meaning,
     step_timeouts_have_effect,
     queries_take_no_parameters,
+    vectors_of_their_own_length_have_effect,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (

@@ -14,6 +14,18 @@ _OF_A_LOCAL_MODEL = {
 }
 
 
+def vectors_of_their_own_length_have_effect(context: Context) -> Iterator[Finding]:
+    """The cosine of two vectors is the same whatever their length."""
+    name, provider = context.workspace.default_embedding
+    store, settings = context.workspace.default_vector_store
+    if not provider.normalize and settings.distance_metric == "cosine":
+        yield Finding(
+            ("providers", "embedding", name, "normalize"),
+            f"false has no effect with distance_metric cosine of providers.vector_store.{store}, which does not look "
+            "at the length of vectors; remove it, or set distance_metric: dot_product or euclidean",
+        )
+
+
 def embedding_settings_have_effect(context: Context) -> Iterator[Finding]:
     """Processes and memory are those of a model that runs here."""
     name, provider = context.workspace.default_embedding

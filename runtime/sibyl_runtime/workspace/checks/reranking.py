@@ -14,7 +14,7 @@ from sibyl_runtime.workspace.reranking import RERANKING, reranking_steps, settin
 from sibyl_runtime.workspace.step_configs import RerankingConfig
 from sibyl_runtime.workspace.techniques import TECHNIQUES
 
-FIXED = ("subtechnique", "model", "provider")
+FIXED = ("subtechnique", "model", "backend", "device", "provider")
 
 
 def reranking_is_fixed_at_the_start(context: Context) -> Iterator[Finding]:
@@ -55,6 +55,24 @@ def reranking_can_ask_its_language_model(context: Context) -> Iterator[Finding]:
                 f'"llm" asks a language model for the order, and "{name}" is extractive, which cannot give one; name '
                 "one of kind openai in providers.llm, or set subtechnique: cross_encoder, bm25, fusion or diversity",
             )
+
+
+def a_cross_encoder_is_opened_in_one_way(context: Context) -> Iterator[Finding]:
+    """A model is opened once, whatever the number of steps that name it."""
+    first: dict[str, tuple[str, RerankingConfig]] = {}
+    for pipeline, step in reranking_steps(context.workspace):
+        config = _settings(context, pipeline, step)
+        if config is None or config.subtechnique != "cross_encoder":
+            continue
+        where, other = first.setdefault(config.model, (f'step "{step.name}" of pipeline "{pipeline}"', config))
+        for key in ("backend", "device"):
+            found, wanted = getattr(config, key), getattr(other, key)
+            if found != wanted:
+                yield Finding(
+                    context.as_written(setting_at(context.workspace, pipeline, step, key)),
+                    f'is "{found}", and {where} opens the same model with "{wanted}"; a model is opened once: write '
+                    "the same in both, best under shops.rag.techniques.reranking",
+                )
 
 
 def _settings(context: Context, pipeline: str, step: Step) -> RerankingConfig | None:
