@@ -52,11 +52,6 @@ def check_cross_encoder(files: ModelFiles) -> None:
         raise StartupError(f"model: {files.name} {fault}")
 
 
-def is_cross_encoder(files: ModelFiles) -> bool:
-    """Whether the model says that it has a head over its encoder, as cross-encoders have."""
-    return any(str(kind).endswith(CLASSIFIER) for kind in files.config.get("architectures") or ())
-
-
 def reads_segments(files: ModelFiles) -> bool:
     """Whether the model tells the two texts of a pair apart by an input of their own."""
     return int(files.config.get("type_vocab_size", 1)) > 1
