@@ -183,7 +183,7 @@ async def test_a_failure_that_the_step_allows_leaves_the_others_alone() -> None:
     entries = [group(step("a", on_error="continue"), step("b"), step("c")), step("d")]
     result, _ = await run(entries, {"a": failing(FIRST)})
     assert list(result.results) == ["b", "c", "parallel_results", "d"]
-    assert result.notes["a"]["fallback"] == {"code": FIRST.code, "message": "first"}
+    assert result.notes["a"]["fallbacks"] == [{"from": "a", "to": None, "reason": FIRST.code, "message": "first"}]
     assert not result.reusable
     assert [hit.document_id for hit in result.results["parallel_results"]["chunks"]] == ["b", "c"]
 

@@ -24,7 +24,7 @@ STORES: list[tuple[dict[str, Any], str]] = [
     (store(GOOD, source=""), "source: must be at least 1 characters, found 0 characters"),
     (store(GOOD, source=5), "source: must be text, found 5"),
     (store(GOOD, source="s" * 1001), "source: must be at most 1000 characters, found 1001 characters"),
-    (store(GOOD, source="a\0b"), "source: must not hold the character NUL; no stored name does"),
+    (store(GOOD, source="a\0b"), "source: must not hold the character NUL, found it at position 1; remove it"),
     (store(GOOD, sauce="x"), "sauce: unknown parameter. Did you mean source?"),
     (store(GOOD, pipeline=None), "pipeline: must be text, found nothing (null)"),
     ({"source": "s", "documents": GOOD}, "documents: must be a list, found a mapping"),

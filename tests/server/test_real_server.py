@@ -359,8 +359,7 @@ def test_a_missing_variable_is_named_with_the_ways_out(tmp_path: Path) -> None:
     ended = sibyl("serve", "-f", file, "--port", "0", cwd=tmp_path)
     assert ended.code == 1
     assert ended.stderr.splitlines() == [
-        f"{file}: providers.vector_store.main.dsn: ${{DATABASE_URL}} is not set in the environment; set it, or give a "
-        "default: ${DATABASE_URL:-value}  (line 5)",
+        f"{file}: providers.vector_store.main.dsn: ${{DATABASE_URL}} is not set in the environment; set it  (line 5)",
         "1 error",
     ]
 

@@ -155,6 +155,9 @@ def model(**provider: Any) -> dict[str, Any]:
     return {"providers": {"llm": {"primary": {"kind": "openai", "model": "m", **provider}}}}
 
 
+KEY = {"name": "KEY", "secretKeyRef": {"name": "keys", "key": "openai"}}
+
+
 def tokens(url: str) -> dict[str, Any]:
     return {"mcp": {"authentication": {"type": "jwt", "algorithm": "RS256", "jwks_url": url}}}
 
@@ -168,7 +171,7 @@ URL = "${MODEL_URL}"
 MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int]]]] = [
     ("none", {}, [], set()),
     ("extractive", {"providers": {"llm": {"primary": {"kind": "extractive"}}}}, [], set()),
-    ("OpenAI itself", model(), [], everywhere(443)),
+    ("OpenAI itself", model(api_key="${KEY}"), [KEY], everywhere(443)),
     ("a name", model(base_url="https://models.example.com/v1"), [], everywhere(443)),
     ("a port", model(base_url="https://models.example.com:8443/v1"), [], everywhere(8443)),
     ("plain HTTP", model(base_url="http://models.example.com/v1"), [], everywhere(80)),
@@ -195,7 +198,7 @@ MODELS: list[tuple[str, dict[str, Any], list[dict[str, Any]], set[tuple[str, int
         everywhere(*PORTS),
     ),
     (
-        "through a proxy", model(), [{"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}],
+        "through a proxy", model(api_key="${KEY}"), [KEY, {"name": "HTTPS_PROXY", "value": "http://198.51.100.7:8443"}],
         everywhere(443) | {("given address", 8443)},
     ),
     ("keys of tokens", tokens("https://issuer.example.com/jwks"), [], everywhere(443)),
