@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from typing import Any
 
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.kpi.metrics import SUCCESS, RuntimeMetrics
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest, LanguageModel, Vectors
+from sibyl_runtime.store.passing import PassingVectorStore
 from sibyl_runtime.store.records import (
     EVERY_ID,
     NEAREST,
@@ -18,7 +18,6 @@ from sibyl_runtime.store.records import (
     Hit,
     IdRange,
     Ranking,
-    StoreCounts,
     VectorStore,
 )
 
@@ -26,31 +25,27 @@ CANCELLED = "cancelled"
 """A call that was broken off: the deadline passed, or the client left."""
 
 
-class MeteredVectorStore:
-    """A vector store whose operations are counted."""
+class MeteredVectorStore(PassingVectorStore):
+    """A vector store whose uses are counted: not the status, probes and the command line, which are no questions."""
 
     def __init__(self, inner: VectorStore, metrics: RuntimeMetrics) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._used = metrics.store_used
 
     async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, dict[str, str]]:
         """See VectorStore."""
         self._used("fingerprints")
-        return await self._inner.fingerprints(document_ids)
+        return await super().fingerprints(document_ids)
 
     async def replace(self, documents: Sequence[EmbeddedDocument]) -> int:
         """See VectorStore."""
         self._used("replace")
-        return await self._inner.replace(documents)
+        return await super().replace(documents)
 
     async def remove_missing(self, source: str, present: Sequence[str], within: IdRange = EVERY_ID) -> int:
         """See VectorStore."""
         self._used("remove_missing")
-        return await self._inner.remove_missing(source, present, within)
-
-    async def sources(self) -> dict[str, int]:
-        """See VectorStore. Not counted: it serves the command line, not a question."""
-        return await self._inner.sources()
+        return await super().remove_missing(source, present, within)
 
     async def search(
         self,
@@ -64,29 +59,9 @@ class MeteredVectorStore:
     ) -> list[Hit]:
         """See VectorStore."""
         self._used("search")
-        return await self._inner.search(
+        return await super().search(
             vector, top_k=top_k, ranking=ranking, threshold=threshold, filters=filters, timeout=timeout
         )
-
-    async def ensure_index(self) -> None:
-        """See VectorStore."""
-        await self._inner.ensure_index()
-
-    async def counts(self) -> StoreCounts:
-        """See VectorStore. Not counted: it serves the status, not a question."""
-        return await self._inner.counts()
-
-    async def check(self) -> None:
-        """See VectorStore. Not counted: a probe is no use of the store."""
-        await self._inner.check()
-
-    def remarks(self) -> Mapping[str, Any]:
-        """See VectorStore."""
-        return self._inner.remarks()
-
-    async def close(self) -> None:
-        """See VectorStore."""
-        await self._inner.close()
 
 
 class MeteredLanguageModel:

@@ -26,15 +26,12 @@ from sibyl_runtime.providers.protocols import (
     Token,
     Vectors,
 )
+from sibyl_runtime.store.passing import PassingVectorStore
 from sibyl_runtime.store.records import (
-    EVERY_ID,
     NEAREST,
-    EmbeddedDocument,
     Filters,
     Hit,
-    IdRange,
     Ranking,
-    StoreCounts,
     VectorStore,
 )
 from sibyl_runtime.techniques.technique import Technique
@@ -209,11 +206,11 @@ class TracedEmbedder:
         await self._inner.close()
 
 
-class TracedVectorStore:
+class TracedVectorStore(PassingVectorStore):
     """A vector store with a span around each search; a pool's wait for a connection is part of it."""
 
     def __init__(self, inner: VectorStore, collection: str, spans: Spans) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._name = f"SELECT {collection}"
         self._attributes = {
             "db.system.name": "postgresql",
@@ -235,47 +232,11 @@ class TracedVectorStore:
         """See VectorStore."""
         attributes = {**self._attributes, "sibyl.search.strategy": ranking.strategy, "sibyl.search.top_k": top_k}
         with self._spans.child(self._name, attributes, SpanKind.CLIENT) as span:
-            found = await self._inner.search(
+            found = await super().search(
                 vector, top_k=top_k, ranking=ranking, threshold=threshold, filters=filters, timeout=timeout
             )
             span.set_attribute("db.response.returned_rows", len(found))
             return found
-
-    async def fingerprints(self, document_ids: Sequence[str]) -> dict[str, dict[str, str]]:
-        """See VectorStore."""
-        return await self._inner.fingerprints(document_ids)
-
-    async def replace(self, documents: Sequence[EmbeddedDocument]) -> int:
-        """See VectorStore."""
-        return await self._inner.replace(documents)
-
-    async def remove_missing(self, source: str, present: Sequence[str], within: IdRange = EVERY_ID) -> int:
-        """See VectorStore."""
-        return await self._inner.remove_missing(source, present, within)
-
-    async def sources(self) -> dict[str, int]:
-        """See VectorStore."""
-        return await self._inner.sources()
-
-    async def ensure_index(self) -> None:
-        """See VectorStore."""
-        await self._inner.ensure_index()
-
-    async def counts(self) -> StoreCounts:
-        """See VectorStore."""
-        return await self._inner.counts()
-
-    async def check(self) -> None:
-        """See VectorStore."""
-        await self._inner.check()
-
-    def remarks(self) -> Mapping[str, Any]:
-        """See VectorStore."""
-        return self._inner.remarks()
-
-    async def close(self) -> None:
-        """See VectorStore."""
-        await self._inner.close()
 
 
 class TracedTechnique:
