@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
-from sibyl_runtime.cache import AnswerCache, SingleFlight
+from sibyl_runtime.cache import Cache, SingleFlight
 from sibyl_runtime.pipeline.context import Deadline, StageTiming
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.store.records import VectorStore
@@ -126,7 +126,7 @@ class CorpusVersion:
 class AnswerReuse:
     """Looks an answer up, joins an identical computation under way, or computes and keeps."""
 
-    def __init__(self, cache: AnswerCache) -> None:
+    def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._flights: SingleFlight[ToolOutcome] = SingleFlight()
 

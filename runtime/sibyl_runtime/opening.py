@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Mapping
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import AnswerCache
+from sibyl_runtime.cache import Cache
 from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.providers.embedding.opening import open_embedding_model
@@ -69,7 +69,7 @@ async def open_services(
     return services, store.location
 
 
-def described(workspace: Workspace, services: Services, location: str, cache: AnswerCache | None) -> tuple[str, ...]:
+def described(workspace: Workspace, services: Services, location: str, cache: Cache | None) -> tuple[str, ...]:
     """What is open, in a few words each; no secrets."""
     model = workspace.default_llm[1]
     return (

@@ -15,7 +15,7 @@ from typing import Any
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import AnswerReuse, CorpusVersion, ToolOutcome, outcome_of
-from sibyl_runtime.cache import AnswerCache, AnswerIdentity, answer_key, open_cache
+from sibyl_runtime.cache import AnswerIdentity, Cache, answer_key, open_cache
 from sibyl_runtime.errors import IngestError, NotFound
 from sibyl_runtime.health import HealthChecks, overall
 from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
@@ -72,7 +72,7 @@ class Runtime:
         workspace: Workspace,
         source: SourceDocument,
         services: Services,
-        cache: AnswerCache | None,
+        cache: Cache | None,
         *,
         identity: str,
         description: tuple[str, ...],
@@ -121,7 +121,8 @@ class Runtime:
         """
         workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=environ)
         async with contextlib.AsyncExitStack() as stack:
-            cache = open_cache(workspace.caching, namespace=workspace.name)
+            keeps = workspace.caching.keeps_answers
+            cache = open_cache(workspace.caching, namespace=workspace.name, kind="answer") if keeps else None
             if cache is not None:
                 stack.push_async_callback(cache.close)
             services, location = await open_services(workspace, settings, stack)

@@ -16,7 +16,6 @@ from sibyl_runtime.workspace import Caching
     [
         ({}, None),
         ({"enabled": False, "redis": {"url": "redis://h"}}, None),
-        ({"enabled": True, "cache_generations": False}, None),
         ({"enabled": True}, {"memory"}),
         ({"enabled": True, "backend": "redis", "redis": {"url": "redis://h"}}, {"redis"}),
         ({"enabled": True, "redis": {"url": "redis://h"}}, {"redis"}),
@@ -27,7 +26,7 @@ from sibyl_runtime.workspace import Caching
 async def test_the_levels_are_those_that_the_workspace_asks_for(
     settings: dict[str, Any], levels: set[str] | None
 ) -> None:
-    cache = open_cache(Caching.model_validate(settings), namespace="shop")
+    cache = open_cache(Caching.model_validate(settings), namespace="shop", kind="answer")
     assert (None if cache is None else set(cache.stats())) == levels
     if cache is not None:
         await cache.close()
@@ -35,11 +34,13 @@ async def test_the_levels_are_those_that_the_workspace_asks_for(
 
 def test_a_redis_level_without_a_url_is_refused() -> None:
     with pytest.raises(StartupError, match=r"caching\.redis\.url` is not set"):
-        open_cache(Caching.model_validate({"enabled": True, "backend": "redis"}), namespace="shop")
+        open_cache(Caching.model_validate({"enabled": True, "backend": "redis"}), namespace="shop", kind="answer")
 
 
 async def test_sizes_and_times_reach_the_levels() -> None:
-    cache = open_cache(Caching.model_validate({"enabled": True, "memory": {"max_size": 2, "ttl": 7}}), namespace="s")
+    cache = open_cache(
+        Caching.model_validate({"enabled": True, "memory": {"max_size": 2, "ttl": 7}}), namespace="s", kind="answer"
+    )
     assert isinstance(cache, MemoryCache)
     for key in "abc":
         await cache.set(key, b"1")
@@ -75,7 +76,10 @@ async def test_a_pod_that_starts_afresh_finds_what_another_put_into_redis(
 ) -> None:
     monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
     caching = Caching.model_validate({"enabled": True, "memory": {}, "redis": {"url": redis_url}})
-    first, second = open_cache(caching, namespace="shop"), open_cache(caching, namespace="shop")
+    first, second = (
+        open_cache(caching, namespace="shop", kind="answer"),
+        open_cache(caching, namespace="shop", kind="answer"),
+    )
     assert first is not None
     assert second is not None
     await first.set("k", b"1")

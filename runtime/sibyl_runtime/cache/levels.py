@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from sibyl_runtime.cache.memory import MemoryCache
-from sibyl_runtime.cache.protocol import AnswerCache, LevelStats
+from sibyl_runtime.cache.protocol import Cache, LevelStats
 from sibyl_runtime.cache.redis import RedisCache
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.workspace import Caching
@@ -14,7 +14,7 @@ from sibyl_runtime.workspace import Caching
 class LayeredCache:
     """Levels from near to far. A hit in a far one fills the nearer ones; a value goes into all."""
 
-    def __init__(self, levels: Sequence[AnswerCache]) -> None:
+    def __init__(self, levels: Sequence[Cache]) -> None:
         self._levels = tuple(levels)
 
     async def get(self, key: str) -> bytes | None:
@@ -42,15 +42,13 @@ class LayeredCache:
             await level.close()
 
 
-def open_cache(caching: Caching, *, namespace: str) -> AnswerCache | None:
-    """The cache of answers that `caching` describes; None when it describes none.
+def open_cache(caching: Caching, *, namespace: str, kind: str) -> Cache | None:
+    """The levels that `caching` describes, for entries of one `kind`, such as `answer`; None when it has none.
 
     `namespace` keeps workspaces apart that share a Redis. Needs no Redis to be up. Raises StartupError for a Redis
     level without a usable url.
     """
-    if not caching.enabled or not caching.cache_generations:
-        return None
-    levels: list[AnswerCache] = []
+    levels: list[Cache] = []
     if (memory := caching.memory_level) is not None:
         levels.append(MemoryCache(max_size=memory.max_size, ttl=memory.ttl))
     if (redis := caching.redis_level) is not None:
@@ -59,7 +57,7 @@ def open_cache(caching: Caching, *, namespace: str) -> AnswerCache | None:
                 "the Redis level of the cache is on, and `shops.infrastructure.config.caching.redis.url` is not set: "
                 "set it, for example to ${REDIS_URL}, or set redis.enabled: false"
             )
-        levels.append(RedisCache(redis.url, namespace=namespace, ttl=redis.ttl))
+        levels.append(RedisCache(redis.url, namespace=namespace, kind=kind, ttl=redis.ttl))
     if len(levels) > 1:
         return LayeredCache(levels)
     return levels[0] if levels else None

@@ -18,8 +18,11 @@ class LevelStats:
     errors: int = 0
 
 
-class AnswerCache(Protocol):
-    """Keeps bytes under keys made by `answer_key`. No method raises for a fault of the cache: a fault is a miss."""
+class Cache(Protocol):
+    """Keeps bytes under keys that say all that they depend on.
+
+    No method raises for a fault of the cache: a fault is a miss.
+    """
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None."""
@@ -28,7 +31,7 @@ class AnswerCache(Protocol):
         """Keep the value for the level's ttl."""
 
     def stats(self) -> dict[str, LevelStats]:
-        """By level: `memory`, `redis`."""
+        """By level: `memory`, `redis`, `disk`."""
 
     async def close(self) -> None:
         """Release connections."""

@@ -30,19 +30,20 @@ _SEAL_BYTES = 16
 
 
 class RedisCache:
-    """Values in Redis under `sibyl:<namespace>:answer:<key>`, each for about `ttl` seconds."""
+    """Values in Redis under `sibyl:<namespace>:<kind>:<key>`, each for about `ttl` seconds."""
 
     def __init__(
         self,
         url: str,
         *,
         namespace: str,
+        kind: str = "answer",
         ttl: float,
         breaker: CircuitBreaker | None = None,
         jitter: Jitter = spread,
     ) -> None:
         """Opens no connection yet. Raises StartupError when `url` is not a Redis URL."""
-        self._prefix = f"sibyl:{namespace}:answer:"
+        self._prefix = f"sibyl:{namespace}:{kind}:"
         self._ttl = ttl
         self._breaker = breaker or CircuitBreaker()
         self._jitter = jitter

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import AnswerCache
+from sibyl_runtime.cache import Cache
 from sibyl_runtime.kpi import (
     ANSWER_CACHE,
     CacheLevelCollector,
@@ -31,7 +31,7 @@ def metrics_for(workspace: Workspace) -> RuntimeMetrics:
         },
         models=_models(workspace),
         vector_store=workspace.default_vector_store[0],
-        caches=(ANSWER_CACHE,) if workspace.caching.enabled and workspace.caching.cache_generations else (),
+        caches=(ANSWER_CACHE,) if workspace.caching.keeps_answers else (),
     )
     return RuntimeMetrics(labels, latency_buckets=latency_buckets(workspace), kpis=workspace.kpis)
 
@@ -54,7 +54,7 @@ def metered(services: Services, metrics: RuntimeMetrics) -> Services:
     )
 
 
-def collect_cache(cache: AnswerCache, metrics: RuntimeMetrics) -> None:
+def collect_cache(cache: Cache, metrics: RuntimeMetrics) -> None:
     """Read the levels of the answer cache at each scrape."""
     metrics.registry.register(CacheLevelCollector(cache.stats))
 

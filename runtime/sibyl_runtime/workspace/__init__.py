@@ -10,6 +10,7 @@ from __future__ import annotations
 from sibyl_runtime.workspace.answer_schema import AnswerSchema
 from sibyl_runtime.workspace.arguments import pipeline_parameters, validate_arguments, validate_parameters
 from sibyl_runtime.workspace.base import PLANNED, PLANNED_VALUES, StrictModel
+from sibyl_runtime.workspace.caching import Caching, MemoryCache, RedisCache
 from sibyl_runtime.workspace.canonical import effective_hash, redact
 from sibyl_runtime.workspace.checks.protection import written_keys
 from sibyl_runtime.workspace.comparison import ConditionError
@@ -61,7 +62,7 @@ from sibyl_runtime.workspace.remote_models import unreachable_models
 from sibyl_runtime.workspace.reranking import cross_encoders
 from sibyl_runtime.workspace.search_configs import AugmentationConfig, QueryProcessingConfig
 from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret_name
-from sibyl_runtime.workspace.shops import Caching, MemoryCache, RedisCache, Shop, canonical_shop
+from sibyl_runtime.workspace.shops import Shop, canonical_shop
 from sibyl_runtime.workspace.step_configs import (
     DEFAULT_PROMPT,
     CacheWarmingConfig,

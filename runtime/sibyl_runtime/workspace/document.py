@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, ValidationError
 from pydantic_core import PydanticCustomError
 
 from sibyl_runtime.workspace.base import FIELD_RULE, StrictModel, planned
+from sibyl_runtime.workspace.caching import Caching
 from sibyl_runtime.workspace.defaults import effective_pipelines, effective_tools
 from sibyl_runtime.workspace.mcp import Mcp, Tool
 from sibyl_runtime.workspace.observability import DEFAULT_KPIS, Kpi, Observability
@@ -20,7 +21,7 @@ from sibyl_runtime.workspace.providers import (
     VectorStoreProvider,
     default_provider,
 )
-from sibyl_runtime.workspace.shops import Caching, Shop, canonical_shop
+from sibyl_runtime.workspace.shops import Shop, canonical_shop
 from sibyl_runtime.workspace.text import Name, Text
 
 

@@ -80,7 +80,7 @@ def _caches_off(workspace: Workspace, written: object, at: Location) -> Iterator
     if isinstance(written, Mapping) and "enabled" in written and not caching.enabled:
         yield at, "enabled", set(written) - {"enabled"}
         return
-    for name in ("memory", "redis"):
+    for name in ("memory", "redis", "disk", "semantic"):
         level = getattr(caching, name)
         if level is not None and not level.enabled:
             yield (*at, name), "enabled", _written(level)

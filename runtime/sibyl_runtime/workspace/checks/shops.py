@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from sibyl_runtime.workspace.caching import Caching
 from sibyl_runtime.workspace.checks.context import Context, Finding
 from sibyl_runtime.workspace.errors import suggestion
 from sibyl_runtime.workspace.explain import Fault, explained
 from sibyl_runtime.workspace.meaning import PER_TECHNIQUE
-from sibyl_runtime.workspace.shops import Caching
 from sibyl_runtime.workspace.step_configs import AnyConfig
 from sibyl_runtime.workspace.techniques import SHOPS, TECHNIQUES, TechniqueSpec, canonical_use, techniques_of
 
