@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from typing import Final
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import Cache
+from sibyl_runtime.cache import Cache, open_cache
 from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
+from sibyl_runtime.pipeline.corpus_version import CorpusVersion
+from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, KeptChunks, KeptVectors
 from sibyl_runtime.providers.embedding.opening import open_embedding_model
 from sibyl_runtime.providers.llm import open_language_model
 from sibyl_runtime.providers.protocols import CrossEncoder, LanguageModel
@@ -25,10 +28,12 @@ from sibyl_runtime.workspace import (
     redact,
 )
 
+ANSWERS: Final = "answer"
+
 
 def redis_ping(workspace: Workspace) -> RedisPing | None:
-    """The check of the cache's Redis level; None without one."""
-    level = workspace.caching.redis_level if workspace.caching.cache_generations else None
+    """The check of the caches' Redis level; None without one."""
+    level = workspace.caching.redis_level
     return None if level is None or level.url is None else RedisPing(level.url)
 
 
@@ -69,16 +74,42 @@ async def open_services(
     return services, store.location
 
 
-def described(workspace: Workspace, services: Services, location: str, cache: Cache | None) -> tuple[str, ...]:
+def open_caches(workspace: Workspace) -> dict[str, Cache]:
+    """The caches of the workspace, by the kind of what they keep. Raises StartupError."""
+    caching = workspace.caching
+    wanted = {ANSWERS: caching.keeps_answers, VECTORS: caching.keeps_embeddings, CHUNKS: caching.keeps_retrievals}
+    opened = {kind: open_cache(caching, namespace=workspace.name, kind=kind) for kind, kept in wanted.items() if kept}
+    return {kind: cache for kind, cache in opened.items() if cache is not None}
+
+
+def kept_of_searches(caches: Mapping[str, Cache], services: Services, identity: str, version: CorpusVersion) -> Kept:
+    """What searches find in `caches`, and leave there."""
+    embedder = services.embedder
+    vectors, chunks = caches.get(VECTORS), caches.get(CHUNKS)
+    return Kept(
+        None if vectors is None else KeptVectors(vectors, embedder.tag, embedder.dimension),
+        None if chunks is None else KeptChunks(chunks, identity, embedder.tag, version),
+    )
+
+
+def described(workspace: Workspace, services: Services, location: str, caches: Mapping[str, Cache]) -> tuple[str, ...]:
     """What is open, in a few words each; no secrets."""
     model = workspace.default_llm[1]
     return (
         services.embedder.tag,
         location,
         f"answers: {model.kind} {model.model}" if model.model else f"answers: {model.kind}",
-        "cache: " + (" + ".join(cache.stats()) if cache is not None else "off"),
+        _caches_described(caches),
         *(f"reranks: {model.tag}" for model in services.cross_encoders.values()),
     )
+
+
+def _caches_described(caches: Mapping[str, Cache]) -> str:
+    """What is kept, and where: every kind is kept on the same levels."""
+    if not caches:
+        return "cache: off"
+    levels = " + ".join(next(iter(caches.values())).stats())
+    return f"cache: {levels}" if list(caches) == [ANSWERS] else f"cache: {levels} ({', '.join(caches)})"
 
 
 def local_models(services: Services) -> str:

@@ -10,17 +10,27 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sibyl_runtime import __version__
-from sibyl_runtime.answering import AnswerReuse, CorpusVersion, ToolOutcome, outcome_of
-from sibyl_runtime.cache import AnswerIdentity, Cache, answer_key, open_cache
+from sibyl_runtime.answering import AnswerReuse, ToolOutcome, outcome_of
+from sibyl_runtime.cache import AnswerIdentity, Cache, answer_key
 from sibyl_runtime.errors import IngestError, NotFound
 from sibyl_runtime.health import HealthChecks, overall
 from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
-from sibyl_runtime.opening import described, identity_of, local_models, open_services, redis_ping
+from sibyl_runtime.opening import (
+    ANSWERS,
+    described,
+    identity_of,
+    kept_of_searches,
+    local_models,
+    open_caches,
+    open_services,
+    redis_ping,
+)
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, SkippedFile
+from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.pipeline.engine import PipelineEngine, invalid_arguments
 from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.pipeline.run import PipelineResult
@@ -72,7 +82,8 @@ class Runtime:
         workspace: Workspace,
         source: SourceDocument,
         services: Services,
-        cache: Cache | None,
+        caches: Mapping[str, Cache],
+        version: CorpusVersion,
         *,
         identity: str,
         description: tuple[str, ...],
@@ -82,14 +93,15 @@ class Runtime:
         self.source = source
         self.config_hash = effective_hash(source.raw)
         self.services = services
-        self.cache = cache
+        self.caches = caches
+        """By the kind of what they keep."""
         self.engine = PipelineEngine(services)
         self.description = description
         """What is open, in a few words each, for people and logs; no secrets."""
         self._identity = identity
         self._on_close = on_close
-        self._reuse = None if cache is None else AnswerReuse(cache)
-        self._version = CorpusVersion(services.store)
+        self._reuse = AnswerReuse(caches[ANSWERS]) if ANSWERS in caches else None
+        self._version = version
         self._ingesting = asyncio.Lock()
         self._index = IndexCare(services.store.ensure_index)
         on_close.push_async_callback(self._index.close)
@@ -121,18 +133,20 @@ class Runtime:
         """
         workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=environ)
         async with contextlib.AsyncExitStack() as stack:
-            keeps = workspace.caching.keeps_answers
-            cache = open_cache(workspace.caching, namespace=workspace.name, kind="answer") if keeps else None
-            if cache is not None:
+            caches = open_caches(workspace)
+            for cache in caches.values():
                 stack.push_async_callback(cache.close)
             services, location = await open_services(workspace, settings, stack)
+            identity, version = identity_of(source, environ, settings, workspace), CorpusVersion(services.store)
+            services = replace(services, kept=kept_of_searches(caches, services, identity, version))
             return cls(
                 workspace,
                 source,
                 instrument(services),
-                cache,
-                identity=identity_of(source, environ, settings, workspace),
-                description=described(workspace, services, location, cache),
+                caches,
+                version,
+                identity=identity,
+                description=described(workspace, services, location, caches),
                 on_close=stack.pop_all(),
             )
         raise AssertionError("unreachable: the stack does not swallow errors")  # for the type checker
@@ -310,11 +324,13 @@ class Runtime:
         return {"provider": name, "kind": self.workspace.default_llm[1].kind}
 
     async def _check_cache(self) -> Mapping[str, Any]:
-        if self.cache is None:
+        if not self.caches:
             return {"status": "disabled"}
         if self._redis is not None:
             await self._redis()
-        return {name: vars(stats) for name, stats in self.cache.stats().items()}
+        return {
+            kind: {name: vars(stats) for name, stats in cache.stats().items()} for kind, cache in self.caches.items()
+        }
 
 
 def _report(result: PipelineResult, seconds: float) -> IngestReport:

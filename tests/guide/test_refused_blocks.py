@@ -30,13 +30,6 @@ REFUSED = (
         ),
     ),
     Row(
-        137,
-        0,
-        sets="`enabled`, `cache_embeddings`, `ttl`",
-        effect="",
-        refused=(missing("cache_embeddings"),),
-    ),
-    Row(
         391,
         0,
         sets="`enabled`, `backend` redis; `semantic` with `similarity_threshold`, `embedding_model`, `max_entries`, "

@@ -1,17 +1,14 @@
-"""What the guide says of targets, caches, compression and content networks, over real HTTP and a real Redis."""
+"""What the guide says of targets, compression and content networks, over real HTTP."""
 
 from __future__ import annotations
 
 import re
-from typing import Any
 
 import pytest
-from redis.asyncio import Redis
 
-from tests.guide.running import TOOL, Place, ask, block, with_guide
+from tests.guide.running import TOOL, Place, block, with_guide
 from tests.guide.table import shows
 from tests.support.openai_server import completion
-from tests.workspace.test_guide import merged
 
 pytestmark = with_guide
 QUESTION = "Which bird flies from pole to pole?"
@@ -72,63 +69,3 @@ async def test_a_content_network_keeps_what_is_static(place: Place) -> None:
     assert static.headers["Cache-Control"] == "public, max-age=300"
     assert static.headers["Cloudflare-CDN-Cache-Control"] == "max-age=3600"
     assert answer.headers["Cache-Control"] == "no-store"
-
-
-def about_an_hour(seconds: int) -> bool:
-    """The lives of entries are spread by a tenth, so that those made together do not end together."""
-    return 3600 * 0.89 < seconds <= 3600 * 1.1
-
-
-async def lives(url: str) -> list[int]:
-    """Seconds that the entries of a Redis have left."""
-    async with Redis.from_url(url) as client:
-        return [int(await client.ttl(key)) async for key in client.scan_iter()]
-
-
-@shows(
-    739,
-    sets="`enabled`, `cache_generations`, `ttl` 3600",
-    effect="The second of two like questions is answered from memory without a call to the model, at no cost; in "
-    "Redis, an entry lives for about an hour.",
-)
-async def test_an_answer_is_kept_for_an_hour(place: Place, redis_url: str) -> None:
-    raw = place.document(block(739))
-    async with place.opened(raw) as runtime:
-        await runtime.ingest(place.write(TEXTS))
-        first, again = await ask(runtime, QUESTION), await ask(runtime, QUESTION)
-    assert (first.cache, again.cache) == ("miss", "hit")
-    assert again.output["answer"] == first.output["answer"]
-    assert (again.tokens_used, again.cost_usd) == (0, 0.0)
-    assert len(place.llm.received) == 1
-    async with place.opened(merged(raw, caching(backend="redis", redis={"url": redis_url}))) as runtime:
-        await ask(runtime, QUESTION)
-        assert [about_an_hour(seconds) for seconds in await lives(redis_url)] == [True]
-
-
-@shows(
-    420,
-    sets="`memory` with `max_size` 1000, `ttl` 300; `redis` with `url`, `ttl` 3600",
-    effect="The block without its level `disk`: an answer goes into both levels; this process finds it in memory, "
-    "another one in Redis, where it lives for about an hour; memory keeps 1,000 entries.",
-)
-async def test_memory_stands_before_redis(place: Place, redis_url: str) -> None:
-    raw = place.document(block(420))
-    del raw["shops"]["infrastructure"]["config"]["caching"]["disk"]
-    async with place.opened(raw, REDIS_URL=redis_url) as one, place.opened(raw, REDIS_URL=redis_url) as other:
-        await one.ingest(place.write(TEXTS))
-        assert [(await ask(one, QUESTION)).cache for _ in range(2)] == ["miss", "hit"]
-        assert (await ask(other, QUESTION)).cache == "hit"
-        assert one.cache is not None
-        assert other.cache is not None
-        assert {name: stats.hits for name, stats in one.cache.stats().items()} == {"memory": 1, "redis": 0}
-        assert {name: stats.hits for name, stats in other.cache.stats().items()} == {"memory": 0, "redis": 1}
-        assert [about_an_hour(seconds) for seconds in await lives(redis_url)] == [True]
-        for number in range(1100):
-            await other.cache.set(f"key-{number}", b"value")
-        assert other.cache.stats()["memory"].entries == 1000
-    assert len(place.llm.received) == 1
-
-
-def caching(**settings: Any) -> dict[str, Any]:
-    """More of `caching`."""
-    return {"shops": {"infrastructure": {"config": {"caching": settings}}}}

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from sibyl_runtime.answering import VERSION_MAX_AGE, AnswerReuse, CorpusVersion, outcome_of
+from sibyl_runtime.answering import AnswerReuse, outcome_of
 from sibyl_runtime.cache.memory import MemoryCache
 from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, ProviderError
 from sibyl_runtime.pipeline.context import Deadline, StageTiming
+from sibyl_runtime.pipeline.corpus_version import VERSION_MAX_AGE, CorpusVersion
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.store.records import Hit, StoreCounts
 from tests.support.parts import Parts

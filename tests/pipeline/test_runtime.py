@@ -173,7 +173,7 @@ async def test_health_asks_every_part(opened: Opener, corpus: Path) -> None:
     assert {check["status"] for check in health["checks"].values()} == {"healthy"}
     assert health["checks"]["vector_store"]["details"]["documents"] == 2
     assert health["checks"]["llm_provider"]["details"] == {"provider": "default", "kind": "extractive"}
-    assert health["checks"]["cache"]["details"]["memory"]["hits"] == 0
+    assert health["checks"]["cache"]["details"]["answer"]["memory"]["hits"] == 0
 
 
 async def test_health_names_the_part_that_is_away(opened: Opener) -> None:

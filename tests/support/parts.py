@@ -15,6 +15,7 @@ import pytest
 
 from sibyl_runtime.pipeline.context import Deadline, Services
 from sibyl_runtime.pipeline.engine import PipelineEngine
+from sibyl_runtime.pipeline.kept import NOTHING_KEPT, Kept
 from sibyl_runtime.pipeline.ledger import IngestLedger, Progress
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.providers.embedding import LocalEmbedder, open_embedder
@@ -217,6 +218,7 @@ class Parts:
     dsn: str
     document: dict[str, Any] = field(default_factory=dict)
     models: dict[str, LanguageModel] = field(default_factory=dict)
+    kept: Kept = NOTHING_KEPT
 
     @property
     def workspace(self) -> Workspace:
@@ -228,7 +230,7 @@ class Parts:
         workspace = self.workspace
         name, provider = workspace.default_llm
         models = {name: open_language_model(name, provider), **self.models}
-        return Services(workspace, self.embedder, self.store, models, name)
+        return Services(workspace, self.embedder, self.store, models, name, kept=self.kept)
 
     async def run(
         self,

@@ -26,7 +26,7 @@ from sibyl_runtime.server.app import create_applications
 from sibyl_runtime.server.configuration import IndexReader
 from sibyl_runtime.server.description import PreparesSearch, TellsIndex, describe
 from sibyl_runtime.server.health import Lifecycle
-from sibyl_runtime.server.instrumentation import collect_cache, identify, metered, metrics_for
+from sibyl_runtime.server.instrumentation import collect_caches, identify, metered, metrics_for
 from sibyl_runtime.server.logs import Format, configure_logging
 from sibyl_runtime.server.process import Draining, Listeners, StopSignal
 from sibyl_runtime.server.process import serve as serve_applications
@@ -152,8 +152,7 @@ async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetr
 
     runtime = await Runtime.open(source, os.environ, settings, instrument=instrument)
     runtime.engine = MeteredEngine(runtime.services, metrics, tracing.techniques(REGISTRY))
-    if runtime.cache is not None:
-        collect_cache(runtime.cache, metrics)
+    collect_caches(runtime.caches, metrics)
     identify(metrics, config_hash=runtime.config_hash, embedder=runtime.services.embedder.tag)
     store = bare[0].store
     index = store.index_state if isinstance(store, TellsIndex) else None

@@ -10,7 +10,7 @@ from sibyl_runtime.kpi.collectors import (
 )
 from sibyl_runtime.kpi.engine import MeteredEngine
 from sibyl_runtime.kpi.indicators import Indicators, Reading, sampling
-from sibyl_runtime.kpi.instruments import MeteredLanguageModel, MeteredVectorStore
+from sibyl_runtime.kpi.instruments import MeteredCache, MeteredLanguageModel, MeteredVectorStore
 from sibyl_runtime.kpi.metrics import ANSWER_CACHE, CLIENT_ERROR, ERROR, SUCCESS, KnownLabels, RuntimeMetrics
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "Indicators",
     "KeepsStats",
     "KnownLabels",
+    "MeteredCache",
     "MeteredEngine",
     "MeteredLanguageModel",
     "MeteredVectorStore",

@@ -10,7 +10,7 @@ from prometheus_client import Metric
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from sibyl_runtime.cache import LevelStats
+from sibyl_runtime.cache import Cache
 
 Stats = Callable[[], Mapping[str, float]]
 
@@ -107,22 +107,28 @@ class EmbeddingCollector(Collector):
 
 
 class CacheLevelCollector(Collector):
-    """The levels behind the answer cache: a miss in memory may still be a hit in Redis, and an error is a miss."""
+    """The levels behind each cache: a miss in memory may still be a hit in Redis, and an error is a miss."""
 
-    def __init__(self, stats: Callable[[], Mapping[str, LevelStats]]) -> None:
-        self._stats = stats
+    def __init__(self, caches: Mapping[str, Cache]) -> None:
+        """`caches` by the kind of what they keep."""
+        self._caches = caches
 
     def collect(self) -> Iterable[Metric]:
         """Lookups and entries of each level."""
         lookups = CounterMetricFamily(
-            "sibyl_cache_level_lookups_total", "Lookups in each level of the cache.", labels=["level", "result"]
+            "sibyl_cache_level_lookups_total",
+            "Lookups in each level.",
+            labels=["cache", "level", "result"],
         )
-        entries = GaugeMetricFamily("sibyl_cache_entries", "Answers kept, where the level can tell.", labels=["level"])
-        for level, stats in self._stats().items():
-            for result, count in (("hit", stats.hits), ("miss", stats.misses), ("error", stats.errors)):
-                lookups.add_metric([level, result], count)
-            if stats.entries is not None:
-                entries.add_metric([level], stats.entries)
+        entries = GaugeMetricFamily(
+            "sibyl_cache_entries", "Entries kept, where the level can tell.", labels=["cache", "level"]
+        )
+        for kind, cache in self._caches.items():
+            for level, stats in cache.stats().items():
+                for result, count in (("hit", stats.hits), ("miss", stats.misses), ("error", stats.errors)):
+                    lookups.add_metric([kind, level, result], count)
+                if stats.entries is not None:
+                    entries.add_metric([kind, level], stats.entries)
         yield lookups
         yield entries
 

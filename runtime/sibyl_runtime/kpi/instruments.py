@@ -6,8 +6,9 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
+from sibyl_runtime.cache import Cache, LevelStats
 from sibyl_runtime.errors import SibylError
-from sibyl_runtime.kpi.metrics import SUCCESS, RuntimeMetrics
+from sibyl_runtime.kpi.metrics import SUCCESS, RuntimeMetrics, SearchCacheMetrics
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest, LanguageModel, Vectors
 from sibyl_runtime.store.passing import PassingVectorStore
 from sibyl_runtime.store.records import (
@@ -62,6 +63,33 @@ class MeteredVectorStore(PassingVectorStore):
         return await super().search(
             vector, top_k=top_k, ranking=ranking, threshold=threshold, filters=filters, timeout=timeout
         )
+
+
+class MeteredCache:
+    """A cache whose lookups are counted. `name` is the label."""
+
+    def __init__(self, inner: Cache, name: str, metrics: SearchCacheMetrics) -> None:
+        self._inner = inner
+        self._name = name
+        self._metrics = metrics
+
+    async def get(self, key: str) -> bytes | None:
+        """See Cache."""
+        value = await self._inner.get(key)
+        self._metrics.asked(self._name, hit=value is not None)
+        return value
+
+    async def set(self, key: str, value: bytes) -> None:
+        """See Cache."""
+        await self._inner.set(key, value)
+
+    def stats(self) -> dict[str, LevelStats]:
+        """See Cache."""
+        return self._inner.stats()
+
+    async def close(self) -> None:
+        """See Cache."""
+        await self._inner.close()
 
 
 class MeteredLanguageModel:

@@ -45,6 +45,7 @@ class KnownLabels:
     models: Mapping[str, str]
     vector_store: str
     caches: Sequence[str]
+    search_caches: Sequence[str] = ()
 
 
 class RequestMetrics:
@@ -219,6 +220,23 @@ class CacheMetrics:
         return share
 
 
+class SearchCacheMetrics:
+    """Lookups of what searches keep. Apart from the answers': one call may look up several times, or not at all."""
+
+    def __init__(self, families: Families, caches: Sequence[str]) -> None:
+        self._hits = families.counter("sibyl_search_cache_hits_total", "Parts of a search found in a cache.", "cache")
+        self._misses = families.counter(
+            "sibyl_search_cache_misses_total", "Parts of a search not found there.", "cache"
+        )
+        for cache in caches:
+            self._hits.of(cache)
+            self._misses.of(cache)
+
+    def asked(self, cache: str, *, hit: bool) -> None:
+        """A cache was asked for part of a search."""
+        (self._hits if hit else self._misses).of(cache).inc()
+
+
 class RuntimeMetrics:
     """Everything that one runtime counts, in `registry`."""
 
@@ -237,6 +255,7 @@ class RuntimeMetrics:
         self.pipelines = PipelineMetrics(self.families, labels.pipelines)
         self.models = ModelMetrics(self.families, labels.models)
         self.caches = CacheMetrics(self.families, labels.caches) if labels.caches else None
+        self.search_caches = SearchCacheMetrics(self.families, labels.search_caches) if labels.search_caches else None
         self._store = labels.vector_store
         self._operations = self.families.counter(
             "sibyl_vector_store_operations_total", "Operations on the vector store.", "operation", "provider"

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from sibyl_runtime.errors import StepFailed
 from sibyl_runtime.pipeline.deadline import Deadline
+from sibyl_runtime.pipeline.kept import NOTHING_KEPT, Kept
 from sibyl_runtime.pipeline.ledger import IngestLedger, IngestProgress, Progress, SkippedFile
 from sibyl_runtime.pipeline.listening import Event, Listener
 from sibyl_runtime.pipeline.stream import Stream
@@ -47,6 +48,7 @@ class Services:
     language_models: Mapping[str, LanguageModel]
     default_language_model: str
     cross_encoders: Mapping[str, CrossEncoder] = field(default_factory=dict)
+    kept: Kept = NOTHING_KEPT
 
 
 class Failure(Protocol):

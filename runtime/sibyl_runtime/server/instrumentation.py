@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from sibyl_runtime import __version__
@@ -13,12 +14,14 @@ from sibyl_runtime.kpi import (
     FaissCollector,
     KeepsStats,
     KnownLabels,
+    MeteredCache,
     MeteredLanguageModel,
     MeteredVectorStore,
     PoolCollector,
     RuntimeMetrics,
 )
 from sibyl_runtime.pipeline.context import Services
+from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept
 from sibyl_runtime.workspace import Workspace, latency_buckets
 
 
@@ -32,6 +35,7 @@ def metrics_for(workspace: Workspace) -> RuntimeMetrics:
         models=_models(workspace),
         vector_store=workspace.default_vector_store[0],
         caches=(ANSWER_CACHE,) if workspace.caching.keeps_answers else (),
+        search_caches=[VECTORS] * workspace.caching.keeps_embeddings + [CHUNKS] * workspace.caching.keeps_retrievals,
     )
     return RuntimeMetrics(labels, latency_buckets=latency_buckets(workspace), kpis=workspace.kpis)
 
@@ -51,12 +55,25 @@ def metered(services: Services, metrics: RuntimeMetrics) -> Services:
             name: MeteredLanguageModel(model, models.get(name, name), metrics)
             for name, model in services.language_models.items()
         },
+        kept=_metered_kept(services.kept, metrics),
     )
 
 
-def collect_cache(cache: Cache, metrics: RuntimeMetrics) -> None:
-    """Read the levels of the answer cache at each scrape."""
-    metrics.registry.register(CacheLevelCollector(cache.stats))
+def _metered_kept(kept: Kept, metrics: RuntimeMetrics) -> Kept:
+    counts = metrics.search_caches
+    if counts is None:
+        return kept
+    vectors, chunks = kept.vectors, kept.chunks
+    return Kept(
+        vectors and replace(vectors, cache=MeteredCache(vectors.cache, VECTORS, counts)),
+        chunks and replace(chunks, cache=MeteredCache(chunks.cache, CHUNKS, counts)),
+    )
+
+
+def collect_caches(caches: Mapping[str, Cache], metrics: RuntimeMetrics) -> None:
+    """Read the levels of each cache, by the kind of what it keeps, at each scrape."""
+    if caches:
+        metrics.registry.register(CacheLevelCollector(caches))
 
 
 def identify(metrics: RuntimeMetrics, *, config_hash: str, embedder: str) -> None:

@@ -6,11 +6,11 @@ Where a step before it has made queries of the question, each of them is searche
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from sibyl_runtime.errors import InvalidParameters
-from sibyl_runtime.pipeline.context import StepContext
+from sibyl_runtime.pipeline.context import Services, StepContext
 from sibyl_runtime.providers.protocols import Embedder, Vectors
 from sibyl_runtime.store.filters import refused
 from sibyl_runtime.store.records import NEAREST, Hit, Ranking
@@ -37,7 +37,7 @@ class Retrieval:
         query = question(context.parameters)
         filters = merged(config.filters, context.parameters.get("filters"))
         searches = _searches(context.results, query)
-        hits = [] if filters is None else await _search(context, config, searches, filters)
+        hits = [] if filters is None else await _found(context, config, searches, filters)
         context.note(subtechnique=config.subtechnique, searches=len(searches), chunks=len(hits))
         return {"chunks": hits, "count": len(hits), **scores(hits)}
 
@@ -59,15 +59,40 @@ def _searches(results: Mapping[str, Mapping[str, Any]], query: str) -> list[_Sea
     return [_Search(query)]
 
 
+async def _found(
+    context: StepContext, config: RetrievalConfig, searches: Sequence[_Search], filters: tuple[Condition, ...]
+) -> list[Hit]:
+    """What was found before for the same searches; else what is found now, which is kept for the next."""
+    kept = context.services.kept.chunks
+    if kept is None:
+        return await _search(context, config, searches, filters)
+    with context.timed("retrieve"):
+        key = await kept.key(
+            {
+                "searches": [asdict(search) for search in searches],
+                "settings": config.model_dump(mode="json", exclude={"filters"}),
+                "filters": [[one.field, one.operator, one.value] for one in filters],
+            }
+        )
+        before = await kept.get(key)
+    context.note(retrieval_cache="miss" if before is None else "hit")
+    if before is not None:
+        return before
+    hits = await _search(context, config, searches, filters)
+    await kept.set(key, hits)
+    return hits
+
+
 async def _search(
     context: StepContext, config: RetrievalConfig, searches: Sequence[_Search], filters: tuple[Condition, ...]
 ) -> list[Hit]:
     """One search after the other: a request never holds more than one connection of the pool."""
     found: list[list[Hit]] = []
     vectors: list[Vectors] = []
+    reused: list[bool] = []
     for search in searches:
         with context.timed("embed"):
-            vectors.append(await _vector(context.services.embedder, search))
+            vectors.append(await _vector(context.services, search, reused))
         with context.timed("retrieve"):
             found.append(
                 await context.services.store.search(
@@ -79,12 +104,26 @@ async def _search(
                     timeout=context.deadline.remaining(),
                 )
             )
+    if reused:
+        context.note(embedding_cache="hit" if all(reused) else "miss")
     with context.timed("retrieve"):
         return selected(fused(found) if len(found) > 1 else found[0], config, vectors[0])
 
 
-async def _vector(embedder: Embedder, search: _Search) -> Vectors:
-    """Shape (dimension,)."""
+async def _vector(services: Services, search: _Search, reused: list[bool]) -> Vectors:
+    """Shape (dimension,): the one that was kept of the same text, or a new one; `reused` is told where any is kept."""
+    kept = services.kept.vectors
+    if kept is None:
+        return await _embedded(services.embedder, search)
+    vector = await kept.get(search.text, passage=search.passage)
+    reused.append(vector is not None)
+    if vector is None:
+        vector = await _embedded(services.embedder, search)
+        await kept.set(search.text, vector, passage=search.passage)
+    return vector
+
+
+async def _embedded(embedder: Embedder, search: _Search) -> Vectors:
     if not search.passage:
         return await embedder.embed_query(search.text)
     vector: Vectors = (await embedder.embed_documents([search.text]))[0]

@@ -114,6 +114,16 @@ class Caching(StrictModel):
         """Whether whole answers are kept."""
         return self.enabled and self.cache_generations
 
+    @property
+    def keeps_embeddings(self) -> bool:
+        """Whether vectors of questions are kept."""
+        return self.enabled and self.cache_embeddings
+
+    @property
+    def keeps_retrievals(self) -> bool:
+        """Whether lists of retrieved chunks are kept."""
+        return self.enabled and self.cache_retrievals
+
     def _ttl_of(self, level: StrictModel) -> dict[str, float]:
         inherits = "ttl" in self.model_fields_set and "ttl" not in level.model_fields_set
         return {"ttl": self.ttl} if inherits else {}
