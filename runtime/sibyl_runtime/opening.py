@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import Cache, open_cache
+from sibyl_runtime.cache import Cache, open_cache, open_disk
 from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
@@ -74,12 +74,22 @@ async def open_services(
     return services, store.location
 
 
-def open_caches(workspace: Workspace) -> dict[str, Cache]:
-    """The caches of the workspace, by the kind of what they keep. Raises StartupError."""
+def open_caches(workspace: Workspace, settings: Settings, stack: contextlib.AsyncExitStack) -> dict[str, Cache]:
+    """The caches of the workspace, by the kind of what they keep; they go on `stack`. Raises StartupError."""
     caching = workspace.caching
+    disk = open_disk(caching, settings.data_directory)
+    if disk is not None:
+        stack.push_async_callback(disk.close)
     wanted = {ANSWERS: caching.keeps_answers, VECTORS: caching.keeps_embeddings, CHUNKS: caching.keeps_retrievals}
-    opened = {kind: open_cache(caching, namespace=workspace.name, kind=kind) for kind, kept in wanted.items() if kept}
-    return {kind: cache for kind, cache in opened.items() if cache is not None}
+    opened = {
+        kind: open_cache(caching, namespace=workspace.name, kind=kind, disk=disk)
+        for kind, kept in wanted.items()
+        if kept
+    }
+    caches = {kind: cache for kind, cache in opened.items() if cache is not None}
+    for cache in caches.values():
+        stack.push_async_callback(cache.close)
+    return caches
 
 
 def kept_of_searches(caches: Mapping[str, Cache], services: Services, identity: str, version: CorpusVersion) -> Kept:

@@ -133,9 +133,7 @@ class Runtime:
         """
         workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=environ)
         async with contextlib.AsyncExitStack() as stack:
-            caches = open_caches(workspace)
-            for cache in caches.values():
-                stack.push_async_callback(cache.close)
+            caches = open_caches(workspace, settings, stack)
             services, location = await open_services(workspace, settings, stack)
             identity, version = identity_of(source, environ, settings, workspace), CorpusVersion(services.store)
             services = replace(services, kept=kept_of_searches(caches, services, identity, version))

@@ -1,16 +1,19 @@
-"""What was worked out before, kept: in memory, in Redis, or memory in front of Redis."""
+"""What was worked out before, kept: in memory, in Redis, on disk."""
 
+from sibyl_runtime.cache.disk import DiskFile
 from sibyl_runtime.cache.key import AnswerIdentity, answer_key, normalise_query
-from sibyl_runtime.cache.levels import open_cache
+from sibyl_runtime.cache.levels import open_cache, open_disk
 from sibyl_runtime.cache.protocol import Cache, LevelStats
 from sibyl_runtime.cache.single_flight import SingleFlight
 
 __all__ = [
     "AnswerIdentity",
     "Cache",
+    "DiskFile",
     "LevelStats",
     "SingleFlight",
     "answer_key",
     "normalise_query",
     "open_cache",
+    "open_disk",
 ]

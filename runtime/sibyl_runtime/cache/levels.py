@@ -1,14 +1,19 @@
-"""Which cache a workspace asks for, and memory in front of Redis when it asks for both."""
+"""Which levels a workspace asks for, the nearer in front of the farther: memory, Redis, disk."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
 
+from sibyl_runtime.cache.disk import DiskCache, DiskFile
 from sibyl_runtime.cache.memory import MemoryCache
 from sibyl_runtime.cache.protocol import Cache, LevelStats
 from sibyl_runtime.cache.redis import RedisCache
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.workspace import Caching
+
+GIGABYTE: Final = 10**9
 
 
 class LayeredCache:
@@ -42,11 +47,20 @@ class LayeredCache:
             await level.close()
 
 
-def open_cache(caching: Caching, *, namespace: str, kind: str) -> Cache | None:
+def open_disk(caching: Caching, data_directory: Path) -> DiskFile | None:
+    """The file of the disk level, one for every kind of entry; None without that level. Raises StartupError."""
+    level = caching.disk_level
+    if level is None:
+        return None
+    directory = data_directory / "cache" if level.path is None else Path(level.path)
+    return DiskFile(directory, max_bytes=int(level.max_size_gb * GIGABYTE))
+
+
+def open_cache(caching: Caching, *, namespace: str, kind: str, disk: DiskFile | None = None) -> Cache | None:
     """The levels that `caching` describes, for entries of one `kind`, such as `answer`; None when it has none.
 
-    `namespace` keeps workspaces apart that share a Redis. Needs no Redis to be up. Raises StartupError for a Redis
-    level without a usable url.
+    `namespace` keeps workspaces apart that share a Redis or a `disk`. Needs no Redis to be up. Raises StartupError for
+    a Redis level without a usable url.
     """
     levels: list[Cache] = []
     if (memory := caching.memory_level) is not None:
@@ -58,6 +72,8 @@ def open_cache(caching: Caching, *, namespace: str, kind: str) -> Cache | None:
                 "set it, for example to ${REDIS_URL}, or set redis.enabled: false"
             )
         levels.append(RedisCache(redis.url, namespace=namespace, kind=kind, ttl=redis.ttl))
+    if disk is not None and (level := caching.disk_level) is not None:
+        levels.append(DiskCache(disk, namespace=namespace, kind=kind, ttl=level.ttl))
     if len(levels) > 1:
         return LayeredCache(levels)
     return levels[0] if levels else None

@@ -32,8 +32,8 @@ class DiskCache(StrictModel):
     """A cache that survives a restart."""
 
     enabled: bool = Field(True, description="Use this level.")
-    path: Text | None = Field(None, description="Directory; answers of several workspaces may share it.")
-    max_size_gb: float = Field(1.0, gt=0, le=10_000, description="Largest size, in GB of 10^9 bytes.")
+    path: Text | None = Field(None, description="Directory; without it, `cache` in the process's data directory.")
+    max_size_gb: float = Field(1.0, ge=0.01, le=10_000, description="Largest size, in GB of 10^9 bytes.")
     ttl: float = Field(86_400.0, gt=0, description="Life of an entry, in seconds.")
 
 
