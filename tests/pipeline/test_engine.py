@@ -68,6 +68,36 @@ async def test_a_technique_that_stands_in_does_so_for_one_run(parts: Parts, tmp_
     assert result.results["retrieval"]["count"] == 1
 
 
+class Remembering:
+    """A technique that keeps the settings of each run."""
+
+    id = "rag.retrieval"
+    stage = "retrieve"
+    merges: frozenset[str] = frozenset()
+
+    def __init__(self) -> None:
+        self.seen: list[Any] = []
+
+    async def run(self, context: StepContext, config: object) -> Mapping[str, Any]:
+        self.seen.append(config)
+        return {"chunks": []}
+
+
+@pytest.mark.parametrize(("written", "found", "same"), [(3, [3, 3], True), ("${top_k}", [1, 2], False)])
+async def test_settings_are_worked_out_once_where_no_parameter_can_change_them(
+    parts: Parts, written: object, found: list[int], same: bool
+) -> None:
+    given = {"type": "integer", "required": True}
+    steps = [{"use": "rag.retrieval", "condition": "${top_k} > 0", "config": {"top_k": written}}]
+    parts.document = {"pipelines": {"find": {"steps": steps, "parameters": {"top_k": given}}}}
+    step = Remembering()
+    engine = PipelineEngine(parts.services(), {step.id: step})
+    for top_k in (1, 2):
+        await engine.run("find", {"top_k": top_k}, deadline=Deadline.after(None))
+    assert [config.top_k for config in step.seen] == found
+    assert (step.seen[0] is step.seen[1]) is same
+
+
 async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(TEXT)
     ingested = await parts.run("ingest", path=str(tmp_path))

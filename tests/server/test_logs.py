@@ -17,7 +17,9 @@ from sibyl_runtime.server.request import REQUEST_ID
 def root_logger_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
+    collected = logging.logThreads, logging.logProcesses, logging.logMultiprocessing
     yield
+    logging.logThreads, logging.logProcesses, logging.logMultiprocessing = collected
     root.handlers[:] = handlers
     root.setLevel(level)
     for name in ("httpx", "httpcore", "openai", "uvicorn.error"):

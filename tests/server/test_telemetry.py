@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from opentelemetry import _logs, metrics, trace
 from prometheus_client.parser import text_string_to_metric_families
 
 from sibyl_runtime.answering import ToolOutcome
@@ -37,6 +38,15 @@ async def by_question(_: str, arguments: Mapping[str, Any], __: Deadline) -> Too
     if arguments["query"] == "fail":
         raise ProviderError("no")
     return OUTCOME
+
+
+async def test_the_framework_neither_traces_nor_counts_beside_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    for module, signal in ((trace, "tracer"), (metrics, "meter"), (_logs, "logger")):
+        monkeypatch.setattr(module, f"get_{signal}_provider", lambda signal=signal: asked.append(signal))
+    async with served(scripted()) as server:
+        assert (await server.call({"query": "q"})).status_code == 200
+    assert asked == []
 
 
 async def test_documents_are_told_in_the_log_and_left_out_of_the_figures_of_questions(

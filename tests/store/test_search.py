@@ -69,7 +69,13 @@ async def test_the_threshold_drops_what_is_too_far(store: PgVectorStore) -> None
 
 
 @pytest.mark.parametrize(
-    "vector", [np.ones(7, np.float32), np.ones((1, 8), np.float32), np.full(8, np.inf, np.float32)]
+    "vector",
+    [
+        np.ones(7, np.float32),
+        np.ones((1, 8), np.float32),
+        np.full(8, np.inf, np.float32),
+        np.array([1, 0, 0, np.nan, 0, 0, -np.inf, 0], np.float32),
+    ],
 )
 async def test_a_query_vector_of_the_wrong_shape_is_refused(store: PgVectorStore, vector: Vectors) -> None:
     with pytest.raises(ValueError, match=r"shape \(8,\)"):

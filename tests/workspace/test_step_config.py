@@ -18,6 +18,7 @@ from sibyl_runtime.workspace import (
     UnknownTechnique,
     Workspace,
     WorkspaceInvalid,
+    depends_on_parameters,
     parse_workspace,
     run_parameters,
     step_config,
@@ -201,3 +202,21 @@ def test_a_technique_that_is_known_by_name_only_keeps_any_settings() -> None:
     merged = step_config(workspace, "p", workspace.pipelines["p"].steps[0], {})
     assert type(merged) is AnyConfig
     assert merged.model_dump() == {"anything": 1}
+
+
+@pytest.mark.parametrize(
+    ("shop", "step", "varies"),
+    [
+        ({}, {"top_k": 3, "filters": {"lang": "en"}}, False),
+        ({}, {"filters": {"lang": "$${lang}"}}, False),
+        ({}, {"top_k": "${top_k}"}, True),
+        ({}, {"filters": {"lang": {"in": ["de", "${lang}-x"]}}}, True),
+        ({"top_k": "${top_k:-5}"}, {}, True),
+    ],
+)
+def test_settings_depend_on_parameters_where_a_text_of_any_layer_refers_to_one(
+    shop: dict[str, Any], step: dict[str, Any], varies: bool
+) -> None:
+    pipeline = {"steps": [{"use": "rag.retrieval", "config": step}]}
+    workspace = Workspace.model_validate({"shops": {"rag": {"config": shop}}, "pipelines": {"p": pipeline}})
+    assert depends_on_parameters(workspace, "p", workspace.pipelines["p"].steps[0]) is varies

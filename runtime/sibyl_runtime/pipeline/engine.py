@@ -36,7 +36,9 @@ from sibyl_runtime.workspace import (
     Parallel,
     Pipeline,
     Step,
+    StepConfig,
     WorkspaceInvalid,
+    depends_on_parameters,
     step_config,
     technique,
 )
@@ -64,6 +66,7 @@ class PipelineEngine:
         self._clock = clock
         self._pipelines = services.workspace.effective_pipelines
         self._conditions: dict[str, Condition] = {}
+        self._settled: dict[tuple[str, str], StepConfig | None] = {}
 
     async def run(
         self,
@@ -198,8 +201,7 @@ class PipelineEngine:
             run.recorder.skip(step.name, worker.stage)
             return False
         try:
-            parameters = {name: value for name, value in run.parameters.items() if name not in worker.merges}
-            config = step_config(self._services.workspace, run.pipeline, step, parameters)
+            config = self._config(run, step, worker)
         except ArgumentsInvalid as error:
             raise invalid_arguments(error) from error
         except WorkspaceInvalid as error:
@@ -209,6 +211,18 @@ class PipelineEngine:
         await run.finish(context, worker.stage, lambda: worker.run(context, config))
         await run.tell_stages(context)
         return True
+
+    def _config(self, run: PipelineRun, step: Step, worker: Technique) -> StepConfig:
+        """The settings of a step in this run, worked out once where no parameter can change them."""
+        workspace, place = self._services.workspace, (run.pipeline, step.name)
+        if place not in self._settled:
+            varies = depends_on_parameters(workspace, run.pipeline, step)
+            self._settled[place] = None if varies else step_config(workspace, run.pipeline, step, {})
+        settled = self._settled[place]
+        if settled is not None:
+            return settled
+        parameters = {name: value for name, value in run.parameters.items() if name not in worker.merges}
+        return step_config(workspace, run.pipeline, step, parameters)
 
     def _answers_last(self, step: Step, later: Sequence[Step], context: StepContext) -> bool:
         """Whether what this step answers is what the run will answer, as far as can be known before it runs."""

@@ -107,6 +107,8 @@ def _api(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        # The runtime traces and counts by itself; the framework would look for a collector at each request.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
         exception_handlers=dict(_HANDLERS),
     )
     add_tool_routes(app, runtime, calls)

@@ -58,6 +58,8 @@ def configure_logging(level: str, form: Format, stream: IO[str] | None = None) -
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
+    # No format shows these, and to find them out takes as long as to write the line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     # Libraries that tell every step at INFO: their warnings are enough.
     for chatty in ("httpx", "httpx2", "httpcore", "httpcore2", "mcp", "openai", "uvicorn.error"):
         logging.getLogger(chatty).setLevel(max(logging.WARNING, logging.getLogger().level))

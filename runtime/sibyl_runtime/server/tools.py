@@ -84,4 +84,5 @@ def add_tool_routes(app: FastAPI, runtime: ServedRuntime, calls: ToolCalls) -> N
         return JSON(catalogue.detail(catalogue.find_tool(tools, name)))
 
     call = ToolCall(calls, max_request_size=runtime.workspace.mcp.max_request_size)
-    app.router.routes.append(Route("/mcp/tools/{name}", call, methods=["POST"]))
+    # First, since routes are tried in turn, and most requests are for this one.
+    app.router.routes.insert(0, Route("/mcp/tools/{name}", call, methods=["POST"]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -319,7 +320,8 @@ class PgVectorStore:
         return await self._database.run(work, stage=stage, timeout=self._provider.timeout, repeatable=True)
 
     def _half(self, vector: Vectors) -> HalfVector:
-        if vector.shape != (self._collection.dimension,) or not np.isfinite(vector).all():
+        # The sum of the squares is finite only when every number is.
+        if vector.shape != (self._collection.dimension,) or not math.isfinite(np.dot(vector, vector)):
             expected = (self._collection.dimension,)
             raise ValueError(f"a query vector has shape {expected} and finite numbers; found shape {vector.shape}")
         return HalfVector(vector)

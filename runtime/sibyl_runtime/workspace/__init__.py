@@ -30,7 +30,13 @@ from sibyl_runtime.workspace.errors import (
 )
 from sibyl_runtime.workspace.literals import Held, literal_secrets
 from sibyl_runtime.workspace.mcp import Mcp, ServerInfo, Tool
-from sibyl_runtime.workspace.meaning import latency_buckets, run_parameters, step_config, written_values
+from sibyl_runtime.workspace.meaning import (
+    depends_on_parameters,
+    latency_buckets,
+    run_parameters,
+    step_config,
+    written_values,
+)
 from sibyl_runtime.workspace.notices import literal_notice, notices
 from sibyl_runtime.workspace.observability import Kpi, Logging, Metrics, Observability
 from sibyl_runtime.workspace.parameters import ToolParameter
@@ -154,6 +160,7 @@ __all__ = [
     "WorkspaceInvalid",
     "canonical_shop",
     "cross_encoders",
+    "depends_on_parameters",
     "effective_hash",
     "environment_references",
     "expand_environment",

@@ -26,6 +26,7 @@ from sibyl_runtime.workspace.references import (
 from sibyl_runtime.workspace.shops import Shop
 from sibyl_runtime.workspace.step_configs import AnyConfig, StepConfig
 from sibyl_runtime.workspace.techniques import TechniqueSpec, canonical_use, technique
+from sibyl_runtime.workspace.walk import texts_in
 
 LATENCY_BUCKETS = (
     0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
@@ -124,6 +125,12 @@ def step_config(
         raise WorkspaceInvalid(
             [problem_at(_written_at(merged, fault.place), fault.message) for fault in faults]
         ) from None
+
+
+def depends_on_parameters(workspace: Workspace, pipeline_name: str, step: Step) -> bool:
+    """Whether the settings of `step` can differ between runs: a text of a layer refers to a parameter."""
+    layered = layers(workspace, pipeline_name, step, technique(step.use))
+    return any(references_of_kind("parameter", text) for layer in layered for _, text in texts_in(layer.config))
 
 
 def _check_named_providers(workspace: Workspace, spec: TechniqueSpec, merged: _Merged) -> None:

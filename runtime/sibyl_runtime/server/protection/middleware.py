@@ -18,6 +18,8 @@ from sibyl_runtime.workspace import RateLimit, RateLimiting
 _Counted = tuple[RateLimit, Taken] | None
 OPEN_PATHS = ("/health", "/page")
 """For kubelet, which has no key and must not be told to come back later; and the page, which asks for the key."""
+_OPEN = ("/", *OPEN_PATHS)
+_BELOW_OPEN = tuple(f"{path}/" for path in OPEN_PATHS)
 
 
 class Rates:
@@ -144,4 +146,4 @@ def _with_rate(counted: _Counted, send: Send) -> Send:
 
 
 def _is_open(path: str) -> bool:
-    return path == "/" or any(path == prefix or path.startswith(prefix + "/") for prefix in OPEN_PATHS)
+    return path in _OPEN or path.startswith(_BELOW_OPEN)
