@@ -6,16 +6,19 @@ import contextlib
 from collections.abc import Mapping
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import Cache
+from sibyl_runtime.cache import Cache, SemanticCache, open_semantic_cache
+from sibyl_runtime.errors import StartupError
 from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
+from sibyl_runtime.providers.embedding import open_embedder
 from sibyl_runtime.providers.embedding.opening import open_embedding_model
 from sibyl_runtime.providers.llm import open_language_model
-from sibyl_runtime.providers.protocols import CrossEncoder, LanguageModel
+from sibyl_runtime.providers.protocols import CrossEncoder, Embedder, LanguageModel
 from sibyl_runtime.providers.reranking import open_cross_encoder
 from sibyl_runtime.settings import Settings
 from sibyl_runtime.store.pgvector import open_store
 from sibyl_runtime.workspace import (
+    EmbeddingProvider,
     SourceDocument,
     Workspace,
     cross_encoders,
@@ -69,6 +72,35 @@ async def open_services(
     return services, store.location
 
 
+async def open_semantic(
+    workspace: Workspace, embedder: Embedder, stack: contextlib.AsyncExitStack
+) -> SemanticCache | None:
+    """The semantic cache of answers; None without one. `embedder` is the workspace's own. Raises StartupError."""
+    settings = workspace.caching.semantic_cache
+    if settings is None:
+        return None
+    if settings.embedding_model not in (None, *_names(workspace.default_embedding[1])):
+        embedder = await _open_comparing_model(str(settings.embedding_model))
+        stack.push_async_callback(embedder.close)
+    cache = open_semantic_cache(workspace.caching, embedder, namespace=workspace.name)
+    if cache is not None:
+        stack.push_async_callback(cache.close)
+    return cache
+
+
+def _names(provider: EmbeddingProvider) -> tuple[str, str]:
+    return provider.model, f"sentence-transformers/{provider.model}"
+
+
+async def _open_comparing_model(model: str) -> Embedder:
+    name = "semantic"
+    try:
+        return await open_embedder(name, EmbeddingProvider(model=model))
+    except StartupError as error:
+        reason = error.message.removeprefix(f"providers.embedding.{name}.").removeprefix("model: ")
+        raise StartupError(f"shops.infrastructure.config.caching.semantic.embedding_model: {reason}") from error
+
+
 def described(workspace: Workspace, services: Services, location: str, cache: Cache | None) -> tuple[str, ...]:
     """What is open, in a few words each; no secrets."""
     model = workspace.default_llm[1]
@@ -77,6 +109,7 @@ def described(workspace: Workspace, services: Services, location: str, cache: Ca
         location,
         f"answers: {model.kind} {model.model}" if model.model else f"answers: {model.kind}",
         "cache: " + (" + ".join(cache.stats()) if cache is not None else "off"),
+        *(["semantic cache"] if workspace.caching.semantic_cache is not None else []),
         *(f"reranks: {model.tag}" for model in services.cross_encoders.values()),
     )
 

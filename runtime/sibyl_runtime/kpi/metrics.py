@@ -27,6 +27,7 @@ CLIENT_ERROR = "client_error"
 METHODS = ("GET", "POST")
 OTHER_METHOD = "other"
 ANSWER_CACHE = "answer"
+SEMANTIC_CACHE = "semantic"
 PROVIDER_FAULTS = (errors.ProviderError.code, errors.Overloaded.code, errors.DeadlineExceeded.code)
 SERVICE_FAULTS = (
     *PROVIDER_FAULTS,
@@ -197,6 +198,7 @@ class CacheMetrics:
     def __init__(self, families: Families, caches: Sequence[str]) -> None:
         self._hits = families.counter("sibyl_cache_hits_total", "Answers found in a cache.", "cache")
         self._misses = families.counter("sibyl_cache_misses_total", "Answers not found in a cache.", "cache")
+        self.names = frozenset(caches)
         rate = families.gauge("sibyl_cache_hit_rate", "Hits among lookups since start, 0 to 1.", "cache")
         for cache in caches:
             rate.of(cache).set_function(self._share_of([(self._hits.of(cache), self._misses.of(cache))]))
