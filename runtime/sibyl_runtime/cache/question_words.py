@@ -11,10 +11,12 @@ from typing import Final
 Words = tuple[str, ...]
 
 ARTICLES: Final = frozenset({"a", "an", "the"})
+DROPPED_ARTICLE: Final = "the"
+"""Not `a`: it may be a name, as in `vitamin a`."""
 COPULAS: Final = frozenset({"is", "was"})
 QUESTION_WORDS: Final = frozenset({"what", "how", "why", "when", "where", "who", "whose", "which"})
 
-SAME_FORM: Final = {"are": "is", "were": "was", "does": "do", "has": "have", "which": "what"}
+SAME_FORM: Final = {"an": "a", "are": "is", "were": "was", "does": "do", "has": "have", "which": "what"}
 """The number of a verb says nothing that its noun does not say."""
 
 CONTRACTIONS: Final[dict[str, Words]] = {
@@ -42,9 +44,6 @@ def _phrases(*lines: str) -> tuple[Words, ...]:
     """Longest first, so that none hides another one."""
     return tuple(sorted((tuple(line.split()) for line in lines), key=len, reverse=True))
 
-
-OPENINGS: Final = _phrases("please", "hi", "hello", "hey", "kindly")
-"""Said before a question, of whatever kind."""
 
 STARTS: Final = _phrases(
     *(
@@ -75,8 +74,6 @@ HOW_TO: Final = _phrases(
 )
 """Ways to ask for a way; written as they are after SAME_FORM and without articles."""
 
-THANKS: Final = _phrases("please", "thanks", "thank you")
-
 BOUNDARIES: Final = frozenset(
     {
         *ARTICLES, *QUESTION_WORDS, "is", "are", "was", "were", "be", "been", "do", "does", "did", "has", "have", "had",
@@ -91,7 +88,7 @@ BOUNDARIES: Final = frozenset(
 
 UNCHANGED_IN_THE_PLURAL: Final = frozenset(
     {
-        "new", "news", "good", "goods", "mean", "means", "custom", "customs", "glass", "glasses",
+        "aids", "alias", "corps", "lens", "new", "news", "good", "goods", "mean", "means", "custom", "customs", "glass", "glasses",
         "arms", "force", "forces", "manner", "manners", "physic", "physics", "statistic", "statistics", "sometime",
         "sometimes", "premise", "premises", "saving", "savings", "earning", "earnings", "cloth", "clothes", "other",
         "others", "content", "contents", "minute", "minutes", "term", "terms", "right", "rights", "remain", "remains",

@@ -20,20 +20,22 @@ from sibyl_runtime.cache.question_words import (
     BOUNDARIES,
     CONTRACTIONS,
     COPULAS,
+    DROPPED_ARTICLE,
     HOW_TO,
-    OPENINGS,
     QUESTION_WORDS,
     SAME_FORM,
     STARTS,
     SYNONYMS,
-    THANKS,
     UNCHANGED_IN_THE_PLURAL,
 )
 
 Words = tuple[str, ...]
 _TOKEN: Final = re.compile(r'"[^"]*"|`[^`]*`|[^\s"`]+|["`]')
 _ENDING: Final = ".,;:"
-_SHORTEST_PLURAL: Final = 4
+# Only with the punctuation that sets them off: `How do I say thanks?` is not `How do I say please?`.
+_GREETING: Final = re.compile(r"\s*(?:(?:hi|hello|hey)\s*[,!.]\s*)?(?:(?:please|kindly)\b,?\s+)?", re.IGNORECASE)
+_THANKS: Final = re.compile(r"(?<=[,.!?])\s*(?:please|thanks|thank you)[\s.!?]*$", re.IGNORECASE)
+_SHORTEST_PLURAL: Final = 3
 _WITHOUT_DO: Final = frozenset({"how", "why", "when", "where"})
 
 
@@ -45,11 +47,8 @@ def same_question(one: str, other: str) -> bool:
 
 def content(question: str) -> Words:
     """What a question asks, in one form; nothing for one that is all frame."""
-    words = _expanded(_words(question))
-    words = _without_thanks(_without_openings(words))
-    words = _of_turned(words)
-    words = tuple(word for word in words if _plain(word) not in ARTICLES)
-    words = tuple(_in_one_form(word) for word in words)
+    words = _of_turned(_without_start(_expanded(_words(question))))
+    words = tuple(_in_one_form(word) for word in words if word != DROPPED_ARTICLE)
     return _asked_directly(_how_to(words))
 
 
@@ -59,7 +58,8 @@ def _words(question: str) -> list[str]:
     `?` and `!` end a question; inside of it they belong to their word, as in `int?` or `5!`.
     """
     straight = question.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'})
-    tokens = _TOKEN.findall(straight.strip().rstrip("?"))
+    asked = _THANKS.sub("", _GREETING.sub("", straight, count=1))
+    tokens = _TOKEN.findall(asked.strip(" ,").rstrip("?"))
     if tokens and tokens[-1][:-1].isalpha():
         tokens[-1] = tokens[-1].rstrip("!")
     bare = [token if token[0] in '"`' else token.rstrip(_ENDING) for token in tokens]
@@ -91,30 +91,10 @@ def _expanded(words: Sequence[str]) -> Words:
     return tuple(expanded)
 
 
-def _without_openings(words: Words) -> Words:
-    """Without `please`, `can you tell me` and the like, however many there are."""
-    while True:
-        rest = _after_one_of(OPENINGS, words)
-        if rest is None:
-            break
-        words = rest
-    for opening in STARTS:
-        rest = _after(opening, words)
-        # `Tell me how` is about `how`; `Show me pods` asks to be shown.
-        if rest is not None and rest and _plain(rest[0]) in QUESTION_WORDS:
-            return rest
-    return words
-
-
-def _without_thanks(words: Words) -> Words:
-    while words:
-        for thanks in THANKS:
-            if tuple(_plain(word) for word in words[-len(thanks) :]) == thanks:
-                words = words[: -len(thanks)]
-                break
-        else:
-            break
-    return words
+def _without_start(words: Words) -> Words:
+    """Without `can you tell me` and the like. `Tell me how` is about `how`; `Show me pods` asks to be shown."""
+    rest = _after_one_of(STARTS, words)
+    return rest if rest and _plain(rest[0]) in QUESTION_WORDS else words
 
 
 def _of_turned(words: Words) -> Words:
@@ -130,7 +110,7 @@ def _of_turned(words: Words) -> Words:
     while start and _plain(words[start - 1]) not in BOUNDARIES:
         start -= 1
     after = place + 1
-    while after < len(words) and _plain(words[after]) in ARTICLES:
+    if after < len(words) and words[after] == DROPPED_ARTICLE:
         after += 1
     end = after
     while end < len(words) and _plain(words[end]) not in BOUNDARIES:
