@@ -37,19 +37,6 @@ REFUSED = (
         refused=(missing("cache_embeddings"),),
     ),
     Row(
-        391,
-        0,
-        sets="`enabled`, `backend` redis; `semantic` with `similarity_threshold`, `embedding_model`, `max_entries`, "
-        "`ttl`; `cache_embeddings`, `cache_retrievals`, `cache_generations`",
-        effect="",
-        refused=(
-            f"{CACHING}.redis.url: is required, as Redis is to be used: redis://host:6379/0",
-            missing("cache_embeddings"),
-            missing("cache_retrievals"),
-            missing("semantic"),
-        ),
-    ),
-    Row(
         420,
         0,
         sets="`disk` with `path`, `max_size_gb`, `ttl`, `enabled`",

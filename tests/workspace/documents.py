@@ -103,6 +103,13 @@ FULL: dict[str, Any] = {
                     "cache_generations": True,
                     "memory": {"enabled": True, "max_size": 500, "ttl": 60},
                     "redis": {"enabled": True, "url": "redis://localhost:6379/0", "ttl": 120},
+                    "semantic": {
+                        "enabled": True,
+                        "similarity_threshold": 0.9,
+                        "embedding_model": "all-MiniLM-L6-v2",
+                        "max_entries": 100,
+                        "ttl": 60,
+                    },
                 }
             }
         },
