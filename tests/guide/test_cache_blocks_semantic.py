@@ -73,7 +73,7 @@ async def test_what_a_hit_costs_beside_an_answer_that_is_computed(
     """A note of figures, and no judgement: the model here is a server of the test, which answers at once."""
     async with place.opened(with_redis(place, redis_url)) as runtime:
         await runtime.ingest(place.write(TEXTS))
-        computed, reused = [], []
+        computed, reused = list[float](), list[float]()
         for number in range(20):
             for question, times in ((f"What is bird {number}?", computed), (f"What's bird {number}?", reused)):
                 started = time.perf_counter()

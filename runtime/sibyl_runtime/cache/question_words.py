@@ -61,10 +61,9 @@ STARTS: Final = _phrases(
 """Said before a question that begins with a question word."""
 
 HOW_TO: Final = _phrases(
-    *(f"how {verb} {who}" for verb in ("do", "can", "could", "would", "might") for who in ("i", "you", "we", "one")),
+    *(f"how {verb} {who}" for verb in ("do", "can", "could", "would", "might") for who in ("i", "we", "one")),
     "how to",
     "how i can",
-    "how you can",
     "how we can",
     "how one can",
     "what is way to",
@@ -72,7 +71,8 @@ HOW_TO: Final = _phrases(
     "what is steps to",
     "in what way can i",
 )
-"""Ways to ask for a way; written as they are after SAME_FORM and without articles."""
+"""Ways to ask for a way; written as they are after SAME_FORM and without `the`. Not `how do you`: it may ask what the
+one who is asked does, as in `How do you handle refunds?`."""
 
 BOUNDARIES: Final = frozenset(
     {
@@ -88,7 +88,9 @@ BOUNDARIES: Final = frozenset(
 
 UNCHANGED_IN_THE_PLURAL: Final = frozenset(
     {
-        "aids", "alias", "corps", "lens", "new", "news", "good", "goods", "mean", "means", "custom", "customs", "glass", "glasses",
+        "aids", "alias", "corps", "lens", "new", "news", "good", "goods", "mean", "means", "custom", "customs", "glass",
+        "glasses", "odd", "odds", "short", "shorts", "brief", "briefs", "green", "greens", "spirit", "spirits", "look",
+        "looks", "people", "peoples",
         "arms", "force", "forces", "manner", "manners", "physic", "physics", "statistic", "statistics", "sometime",
         "sometimes", "premise", "premises", "saving", "savings", "earning", "earnings", "cloth", "clothes", "other",
         "others", "content", "contents", "minute", "minutes", "term", "terms", "right", "rights", "remain", "remains",

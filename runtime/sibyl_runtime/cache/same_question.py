@@ -59,11 +59,19 @@ def _words(question: str) -> list[str]:
     """
     straight = question.translate({0x2018: "'", 0x2019: "'", 0x201C: '"', 0x201D: '"'})
     asked = _THANKS.sub("", _GREETING.sub("", straight, count=1))
-    tokens = _TOKEN.findall(asked.strip(" ,").rstrip("?"))
+    tokens = _TOKEN.findall(asked.strip(" ,"))
+    if tokens and tokens[-1] == "?":
+        tokens.pop()
+    elif tokens:
+        tokens[-1] = _bare(tokens[-1], "?")
     if tokens and tokens[-1][:-1].isalpha():
         tokens[-1] = tokens[-1].rstrip("!")
-    bare = [token if token[0] in '"`' else token.rstrip(_ENDING) for token in tokens]
-    return [word for word in bare if word]
+    return [token if token[0] in '"`' else _bare(token, _ENDING) for token in tokens]
+
+
+def _bare(token: str, ending: str) -> str:
+    """Without the punctuation that ends it, unless it is nothing else: `What does ; do?`"""
+    return token.rstrip(ending) or token
 
 
 def _plain(word: str) -> str:
@@ -87,7 +95,8 @@ def _expanded(words: Sequence[str]) -> Words:
         elif plain.endswith("n't"):
             expanded.extend((plain.removesuffix("n't"), "not"))
         else:
-            expanded.append(word.removesuffix("'s"))
+            owner = word.removesuffix("'s")
+            expanded.append(owner if owner.isalpha() else word)
     return tuple(expanded)
 
 
