@@ -87,7 +87,7 @@ def test_a_lookup_looks_at_a_few() -> None:
     assert len(asked(held)) == NEAREST
 
 
-@given(st.lists(st.tuples(st.sampled_from("+-"), st.sampled_from([SCOPE, OTHER]), st.integers(0, 40))))
+@given(st.lists(st.tuples(st.sampled_from("+-"), st.sampled_from([SCOPE, OTHER]), st.integers(0, 39))))
 def test_whatever_is_added_and_removed_each_question_keeps_its_own_vector(changes: list[tuple[str, str, int]]) -> None:
     held, expected = index(max_entries=1000), {SCOPE: set[int](), OTHER: set[int]()}
     for change, scope, number in changes:
