@@ -9,7 +9,8 @@ import pytest
 from e2e.images.build import Built, ensure_images
 from e2e.images.container import Container, container_of
 from e2e.images.recipe import FAISS, OTEL, RUNTIME, TARGETS
-from sibyl_operator.desired.pod import CACHE_DIRECTORY, WRITABLE_DIRECTORIES
+from sibyl_operator.api.disk_cache import CACHE_DIRECTORY
+from sibyl_operator.desired.pod import WRITABLE_DIRECTORIES
 
 MEGABYTE = 1_000_000
 MOST_ADDED = {FAISS.name: 75, OTEL.name: 15}
