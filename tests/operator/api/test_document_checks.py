@@ -110,6 +110,12 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "that of it",
     ),
     (
+        "a literal password in the address of a collector",
+        document("observability.tracing.endpoint", "http://user:s3cr3t@otel:4318"),
+        {},
+        f"spec.workspace.observability.tracing.endpoint: holds a literal password{ADVICE}",
+    ),
+    (
         "a literal password in an address",
         llm(base_url="https://user:very-secret@models.example.com/v1"),
         {},
