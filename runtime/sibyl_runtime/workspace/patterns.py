@@ -31,8 +31,6 @@ def _compiled(pattern: str) -> SchemaValidator:
         return SchemaValidator(core_schema.str_schema(pattern=pattern, regex_engine="rust-regex"))
     except SchemaError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        reason = next(
-            (line.removeprefix("error: ") for line in lines if line.startswith("error: ")),
-            lines[-1].removeprefix("SchemaError: "),
-        )
+        explained = [line.removeprefix("error: ") for line in lines if line.startswith("error: ")]
+        reason = explained[0] if explained else lines[-1].removeprefix("SchemaError: ")
         raise PatternInvalid(reason) from error
