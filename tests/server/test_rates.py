@@ -36,7 +36,7 @@ async def test_a_refusal_says_what_is_allowed_and_when_to_come_back() -> None:
     assert refused.headers["X-RateLimit-Reset"] == "4"
     assert refused.json()["error"] == {
         "code": "rate_limit_exceeded",
-        "message": "Too many requests: 30 a minute are allowed, 2 at once; try again after the seconds in Retry-After.",
+        "message": "Too many requests: 30 a minute are allowed, 2 at once; try again in 2 s.",
         "details": {"requests_per_minute": 30, "burst": 2, "full_after": 4},
     }
     assert len(server.runtime.calls) == 2

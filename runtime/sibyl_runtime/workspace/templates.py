@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise, product
-from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from jinja2 import Template, nodes
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+LARGEST_NUMBER: Final = 1e15
 LONGEST_TEMPLATE: Final = 1000
 """Characters. What is longer is not a choice between providers, and its reading could be made expensive."""
 
@@ -147,8 +147,8 @@ def _parse(text: str) -> ChoiceTemplate:
         found = list(_walk(tree))
         for node in found:
             _judge(node)
-        if any(isinstance(constant, float) and not isfinite(constant) for constant in _constants(found)):
-            raise TemplateInvalid("holds a template with a number that is not finite; compare with one from 0 to 1")
+        if any(isinstance(number, int | float) and abs(number) > LARGEST_NUMBER for number in _constants(found)):
+            raise TemplateInvalid("holds a template with a number that is too large; compare with one from 0 to 1")
         template = environment.from_string(tree)
     except TemplateSyntaxError as error:
         raise TemplateInvalid(f"holds a template that cannot be read: {error.message}, line {error.lineno}") from error

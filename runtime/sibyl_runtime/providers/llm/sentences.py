@@ -24,6 +24,7 @@ _END = re.compile(r"""(?<=[.!?])["')\]]*\s+(?=["'(\[]*[A-Z0-9`])|\s+\.\s+|(?<=[ã
 _ABBREVIATION = re.compile(r"(?:\b(?:e\.g|i\.e|etc|cf|vs|approx|Dr|Mr|Mrs|Ms|Fig|No|St)|\b[A-Z])\.$")
 
 _IMAGE_OR_LINK = re.compile(r"!?\[([^\]]*)\]\([^)]*\)")
+_CODE_SPAN = re.compile(r"(`+[^`]+`+)")
 _EMPHASIS = re.compile(r"(?<!\w)(\*\*|__|\*|_)(?=\S)(.+?)(?<=\S)\1(?!\w)")
 
 # Code longer than this is a listing, not part of an answer.
@@ -73,8 +74,10 @@ def split_prose(text: str) -> list[str]:
 
 
 def plain(text: str) -> str:
-    """`text` on one line, links and emphasis reduced to their words."""
-    return _EMPHASIS.sub(r"\2", _IMAGE_OR_LINK.sub(r"\1", " ".join(text.split())))
+    """`text` on one line, links and emphasis reduced to their words; code stays as it is written."""
+    parts = _CODE_SPAN.split(_IMAGE_OR_LINK.sub(r"\1", " ".join(text.split())))
+    # Every second part is code.
+    return "".join(part if number % 2 else _EMPHASIS.sub(r"\2", part) for number, part in enumerate(parts))
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -61,7 +61,7 @@ class Rates:
             self._refused()
             raise RateLimited(
                 f"Too many {what}: {rate.requests_per_minute} a minute are allowed, {rate.burst} at once; "
-                "try again after the seconds in Retry-After.",
+                f"try again in {math.ceil(taken.retry_after)} s.",
                 details={
                     "requests_per_minute": rate.requests_per_minute,
                     "burst": rate.burst,
