@@ -33,7 +33,7 @@ def test_prose_is_cut_where_sentences_end(text: str, sentences: list[str]) -> No
     [
         ("**Bold** and _soft_ and `code_with_underscores`", "Bold and soft and `code_with_underscores`"),
         ("a [link](http://x.y/z) and ![picture](p.png)", "a link and picture"),
-        ("Set `_HEADERS`, `_TIMEOUT` and `OTEL_BSP_*` or *OTEL*", "Set `_HEADERS`, `_TIMEOUT` and `OTEL_BSP_*` or OTEL"),
+        ("`_HEADERS`, `_TIMEOUT`, `OTEL_BSP_*`, *OTEL*", "`_HEADERS`, `_TIMEOUT`, `OTEL_BSP_*`, OTEL"),
         ("two * three * four", "two * three * four"),
         ("broken\n  over lines", "broken over lines"),
     ],
