@@ -11,7 +11,7 @@ from types import FrameType
 from e2e.cluster.errors import ClusterError
 from e2e.images.build import Built, ensure_images
 from e2e.images.errors import ImageError
-from e2e.images.recipe import IMAGES
+from e2e.images.recipe import IMAGES, TARGETS
 
 MEGABYTE = 1_000_000
 
@@ -22,7 +22,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:
-        built = ensure_images([image for image in IMAGES if not options.names or image.name in options.names])
+        chosen = [image for image in (*IMAGES, *TARGETS) if image.name in options.names]
+        built = ensure_images(chosen or IMAGES)
     except (ImageError, ClusterError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -43,7 +44,7 @@ def _line(image: Built) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m e2e.images", description=__doc__)
-    names = [image.name for image in IMAGES]
+    names = [image.name for image in (*IMAGES, *TARGETS)]
     parser.add_argument("names", nargs="*", choices=[*names, []], default=[], metavar="NAME", help=", ".join(names))
     return parser
 

@@ -47,6 +47,12 @@ RUNTIME: Final = Image("localhost/sibyl-runtime:e2e", "runtime/Dockerfile", _PRO
 POSTGRES: Final = Image("localhost/postgres:18", "e2e/images/postgres.Dockerfile", ("constraints.txt",))
 REDIS: Final = Image("localhost/redis:7", "e2e/images/redis.Dockerfile", ())
 IMAGES: Final = (OPERATOR, RUNTIME, POSTGRES, REDIS)
+"""What the node runs."""
+
+FAISS: Final = Image("localhost/sibyl-runtime-faiss:e2e", "runtime/Dockerfile", _PROJECT, target="faiss")
+OTEL: Final = Image("localhost/sibyl-runtime-otel:e2e", "runtime/Dockerfile", _PROJECT, target="otel")
+TARGETS: Final = (FAISS, OTEL)
+"""The runtime with what an extra brings. Torch's target, several GB, is not built by the tests."""
 
 
 def base_key() -> str:

@@ -17,7 +17,8 @@ from e2e.images.container import Container, container_of
 from e2e.images.errors import ImageError
 from e2e.images.recipe import IMAGES, OPERATOR, POSTGRES, REDIS, RUNTIME, Image
 from e2e.programs import ROOT
-from sibyl_operator.desired.pod import CACHE_DIRECTORY, USER, WRITABLE_DIRECTORIES
+from sibyl_operator.api.disk_cache import CACHE_DIRECTORY
+from sibyl_operator.desired.pod import USER, WRITABLE_DIRECTORIES
 
 MEGABYTE = 1_000_000
 LARGEST_RUNTIME = 450 * MEGABYTE

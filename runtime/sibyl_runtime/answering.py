@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import orjson
 
-from sibyl_runtime.cache import Cache, SingleFlight
+from sibyl_runtime.cache import Asked, Cache, SemanticCache, SingleFlight
 from sibyl_runtime.pipeline.context import Deadline, StageTiming
 from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.techniques.found import retrieved_chunks
@@ -22,6 +22,22 @@ from sibyl_runtime.techniques.generation import sources
 
 OVERTIME = 0.1
 """The pipeline keeps the deadline and names the stage; this ends the wait for somebody else's computation."""
+
+
+@dataclass(frozen=True)
+class Reuse:
+    """Where an answer came from that was not computed for its call.
+
+    `exact`: the same question, spelled the same. `semantic`: `question` was answered, and means the same; its vector
+    has the cosine `similarity`.
+    """
+
+    kind: Literal["exact", "semantic"]
+    similarity: float = 1.0
+    question: str | None = None
+
+
+EXACT = Reuse("exact")
 
 
 @dataclass(frozen=True)
@@ -45,6 +61,8 @@ class ToolOutcome:
     finish_reason: str = "stop"
     """As the model gave it: `length` when the answer was cut at its limit. One that is kept was never cut."""
     steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    reuse: Reuse | None = None
+    """Of a hit alone."""
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -88,26 +106,36 @@ def _spent(results: Sequence[Mapping[str, Any]], *, priced: bool) -> tuple[int, 
 
 
 class AnswerReuse:
-    """Looks an answer up, joins an identical computation under way, or computes and keeps."""
+    """Looks an answer up, joins an identical computation under way, or computes and keeps.
 
-    def __init__(self, cache: Cache) -> None:
+    With a `semantic` cache and a call that is `asked` of it, an answer to another question of the same meaning counts
+    as found.
+    """
+
+    def __init__(self, cache: Cache, semantic: SemanticCache | None = None) -> None:
         self._cache = cache
+        self._semantic = semantic
         self._flights: SingleFlight[ToolOutcome] = SingleFlight()
 
     async def answer(
-        self, key: str, compute: Callable[[], Awaitable[PipelineResult]], *, deadline: Deadline
+        self,
+        key: str,
+        compute: Callable[[], Awaitable[PipelineResult]],
+        *,
+        deadline: Deadline,
+        asked: Asked | None = None,
     ) -> ToolOutcome:
         """The outcome under `key`. Raises what `compute` raises, and DeadlineExceeded."""
         started = time.perf_counter()
-        kept = _read(await self._cache.get(key))
+        kept = await self._kept(key, asked, deadline)
         if kept is not None:
-            return _reused(kept, time.perf_counter() - started)
+            return _reused(*kept, time.perf_counter() - started)
         own = False
 
         async def computed() -> ToolOutcome:
             nonlocal own
             own = True
-            return await self._compute_and_keep(key, compute)
+            return await self._compute_and_keep(key, compute, asked)
 
         remaining = deadline.remaining()
         scope = asyncio.timeout(None if remaining is None else remaining + OVERTIME)
@@ -118,33 +146,57 @@ class AnswerReuse:
             if not scope.expired():
                 raise
             raise deadline.exceeded("waiting for an identical call") from error
-        return outcome if own else _reused(outcome.output, time.perf_counter() - started)
+        return outcome if own else _reused(outcome.output, EXACT, time.perf_counter() - started)
 
     async def answer_to_a_reader(
-        self, key: str, compute: Callable[[], Awaitable[PipelineResult]], *, deadline: Deadline
+        self,
+        key: str,
+        compute: Callable[[], Awaitable[PipelineResult]],
+        *,
+        deadline: Deadline,
+        asked: Asked | None = None,
     ) -> ToolOutcome:
         """As `answer`, for a computation that goes at the pace of one reader: nobody else ever waits for it.
 
         An identical computation that is under way is joined all the same.
         """
         if self._flights.under_way(key):
-            return await self.answer(key, compute, deadline=deadline)
+            return await self.answer(key, compute, deadline=deadline, asked=asked)
         started = time.perf_counter()
-        kept = _read(await self._cache.get(key))
+        kept = await self._kept(key, asked, deadline)
         if kept is not None:
-            return _reused(kept, time.perf_counter() - started)
-        return await self._compute_and_keep(key, compute)
+            return _reused(*kept, time.perf_counter() - started)
+        return await self._compute_and_keep(key, compute, asked)
 
-    async def _compute_and_keep(self, key: str, compute: Callable[[], Awaitable[PipelineResult]]) -> ToolOutcome:
+    async def _kept(self, key: str, asked: Asked | None, deadline: Deadline) -> tuple[Mapping[str, Any], Reuse] | None:
+        """The answer that is kept, for this question or else for one that means the same."""
+        output = _read(await self._cache.get(key))
+        if output is not None:
+            return output, EXACT
+        if self._semantic is None or asked is None:
+            return None
+        for similar in await self._semantic.similar(asked, timeout=deadline.remaining()):
+            output = _read(await self._cache.get(similar.key))
+            if output is not None:
+                self._semantic.used(asked, similar)
+                return output, Reuse("semantic", similar.similarity, similar.question)
+            self._semantic.forget(asked, similar)
+        return None
+
+    async def _compute_and_keep(
+        self, key: str, compute: Callable[[], Awaitable[PipelineResult]], asked: Asked | None
+    ) -> ToolOutcome:
         result = await compute()
         outcome = outcome_of(result, cache="miss")
         if outcome.output["sources"] and result.reusable:
             await self._cache.set(key, orjson.dumps(outcome.output))
+            if self._semantic is not None and asked is not None:
+                await self._semantic.answered(asked)
         return outcome
 
 
-def _reused(output: Mapping[str, Any], seconds: float) -> ToolOutcome:
-    return ToolOutcome(output, 0, 0.0, (), "hit", seconds)
+def _reused(output: Mapping[str, Any], reuse: Reuse, seconds: float) -> ToolOutcome:
+    return ToolOutcome(output, 0, 0.0, (), "hit", seconds, reuse=reuse)
 
 
 def _read(value: bytes | None) -> Mapping[str, Any] | None:

@@ -7,18 +7,21 @@ from collections.abc import Mapping
 from typing import Final
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import Cache, open_cache, open_disk
+from sibyl_runtime.cache import Cache, SemanticCache, open_cache, open_disk, open_semantic_cache
+from sibyl_runtime.errors import StartupError
 from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, KeptChunks, KeptVectors
+from sibyl_runtime.providers.embedding import open_embedder
 from sibyl_runtime.providers.embedding.opening import open_embedding_model
 from sibyl_runtime.providers.llm import open_language_model
-from sibyl_runtime.providers.protocols import CrossEncoder, LanguageModel
+from sibyl_runtime.providers.protocols import CrossEncoder, Embedder, LanguageModel
 from sibyl_runtime.providers.reranking import open_cross_encoder
 from sibyl_runtime.settings import Settings
 from sibyl_runtime.store.pgvector import open_store
 from sibyl_runtime.workspace import (
+    EmbeddingProvider,
     SourceDocument,
     Workspace,
     cross_encoders,
@@ -96,10 +99,41 @@ def kept_of_searches(caches: Mapping[str, Cache], services: Services, identity: 
     """What searches find in `caches`, and leave there."""
     embedder = services.embedder
     vectors, chunks = caches.get(VECTORS), caches.get(CHUNKS)
+    # The tag of a remote model says neither its server's path nor what is sent along.
+    made_by = f"{embedder.tag} {services.workspace.default_embedding[1].model_dump_json(exclude={'api_key'})}"
     return Kept(
-        None if vectors is None else KeptVectors(vectors, embedder.tag, embedder.dimension),
+        None if vectors is None else KeptVectors(vectors, made_by, embedder.dimension),
         None if chunks is None else KeptChunks(chunks, identity, embedder.tag, version),
     )
+
+
+async def open_semantic(
+    workspace: Workspace, embedder: Embedder, stack: contextlib.AsyncExitStack
+) -> SemanticCache | None:
+    """The semantic cache of answers; None without one. `embedder` is the workspace's own. Raises StartupError."""
+    settings = workspace.caching.semantic_cache
+    if settings is None:
+        return None
+    if settings.embedding_model not in (None, *_names(workspace.default_embedding[1])):
+        embedder = await _open_comparing_model(str(settings.embedding_model))
+        stack.push_async_callback(embedder.close)
+    cache = open_semantic_cache(workspace.caching, embedder, namespace=workspace.name)
+    if cache is not None:
+        stack.push_async_callback(cache.close)
+    return cache
+
+
+def _names(provider: EmbeddingProvider) -> tuple[str, str]:
+    return provider.model, f"sentence-transformers/{provider.model}"
+
+
+async def _open_comparing_model(model: str) -> Embedder:
+    name = "semantic"
+    try:
+        return await open_embedder(name, EmbeddingProvider(model=model))
+    except StartupError as error:
+        reason = error.message.removeprefix(f"providers.embedding.{name}.").removeprefix("model: ")
+        raise StartupError(f"shops.infrastructure.config.caching.semantic.embedding_model: {reason}") from error
 
 
 def described(workspace: Workspace, services: Services, location: str, caches: Mapping[str, Cache]) -> tuple[str, ...]:
@@ -110,6 +144,7 @@ def described(workspace: Workspace, services: Services, location: str, caches: M
         location,
         f"answers: {model.kind} {model.model}" if model.model else f"answers: {model.kind}",
         _caches_described(caches),
+        *(["semantic cache"] if workspace.caching.semantic_cache is not None else []),
         *(f"reranks: {model.tag}" for model in services.cross_encoders.values()),
     )
 

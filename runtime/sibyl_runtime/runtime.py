@@ -15,7 +15,7 @@ from typing import Any
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import AnswerReuse, ToolOutcome, outcome_of
-from sibyl_runtime.cache import AnswerIdentity, Cache, answer_key
+from sibyl_runtime.cache import AnswerIdentity, Asked, Cache, SemanticCache, answer_key
 from sibyl_runtime.errors import IngestError, NotFound
 from sibyl_runtime.health import HealthChecks, overall
 from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
@@ -26,6 +26,7 @@ from sibyl_runtime.opening import (
     kept_of_searches,
     local_models,
     open_caches,
+    open_semantic,
     open_services,
     redis_ping,
 )
@@ -88,6 +89,7 @@ class Runtime:
         identity: str,
         description: tuple[str, ...],
         on_close: contextlib.AsyncExitStack,
+        semantic: SemanticCache | None = None,
     ) -> None:
         self.workspace = workspace
         self.source = source
@@ -100,7 +102,8 @@ class Runtime:
         """What is open, in a few words each, for people and logs; no secrets."""
         self._identity = identity
         self._on_close = on_close
-        self._reuse = AnswerReuse(caches[ANSWERS]) if ANSWERS in caches else None
+        self._semantic = semantic
+        self._reuse = AnswerReuse(caches[ANSWERS], semantic) if ANSWERS in caches else None
         self._version = version
         self._ingesting = asyncio.Lock()
         self._index = IndexCare(services.store.ensure_index)
@@ -137,14 +140,16 @@ class Runtime:
             services, location = await open_services(workspace, settings, stack)
             identity, version = identity_of(source, environ, settings, workspace), CorpusVersion(services.store)
             services = replace(services, kept=kept_of_searches(caches, services, identity, version))
+            instrumented = instrument(services)
             return cls(
                 workspace,
                 source,
-                instrument(services),
+                instrumented,
                 caches,
                 version,
                 identity=identity,
                 description=described(workspace, services, location, caches),
+                semantic=await open_semantic(workspace, instrumented.embedder, stack),
                 on_close=stack.pop_all(),
             )
         raise AssertionError("unreachable: the stack does not swallow errors")  # for the type checker
@@ -172,8 +177,8 @@ class Runtime:
 
         if self._reuse is None:
             return outcome_of(await compute(), cache="off")
-        key = await self._key(found, parameters)
-        return await self._reuse.answer(key, compute, deadline=deadline)
+        identity = await self._identity_of(found, parameters)
+        return await self._reuse.answer(answer_key(identity), compute, deadline=deadline, asked=self._asked(identity))
 
     async def _tell_answer(
         self, tool: Tool, parameters: Mapping[str, Any], listener: Listener, deadline: Deadline
@@ -186,8 +191,10 @@ class Runtime:
         if self._reuse is None:
             outcome = outcome_of(await compute(), cache="off")
         else:
-            key = await self._key(tool, parameters)
-            outcome = await self._reuse.answer_to_a_reader(key, compute, deadline=deadline)
+            identity = await self._identity_of(tool, parameters)
+            outcome = await self._reuse.answer_to_a_reader(
+                answer_key(identity), compute, deadline=deadline, asked=self._asked(identity)
+            )
         await narration.complete(outcome, piece_size(self.workspace, tool.pipeline, parameters))
         return outcome
 
@@ -287,18 +294,19 @@ class Runtime:
             raise NotFound(f"there is no tool `{name}`; known: {known}", details={"tool": name, "known": sorted(tools)})
         return tools[name]
 
-    async def _key(self, tool: Tool, parameters: Mapping[str, Any]) -> str:
-        return answer_key(
-            AnswerIdentity(
-                workspace=self.workspace.name,
-                tool=tool.name,
-                pipeline=self._identity,
-                corpus_version=await self._version.current(),
-                embedder=local_models(self.services),
-                llm=self.services.default_language_model,
-                arguments=parameters,
-            )
+    async def _identity_of(self, tool: Tool, parameters: Mapping[str, Any]) -> AnswerIdentity:
+        return AnswerIdentity(
+            workspace=self.workspace.name,
+            tool=tool.name,
+            pipeline=self._identity,
+            corpus_version=await self._version.current(),
+            embedder=local_models(self.services),
+            llm=self.services.default_language_model,
+            arguments=parameters,
         )
+
+    def _asked(self, identity: AnswerIdentity) -> Asked | None:
+        return None if self._semantic is None else self._semantic.asked(identity)
 
     async def _check_database(self) -> Mapping[str, Any]:
         await self.services.store.check()

@@ -63,7 +63,7 @@ def test_a_server_is_asked_with_its_key(
         )  # fmt: skip
         wrong = command("query", "--url", server.api, QUESTION, "--api-key", "beta")
         assert (wrong.code, wrong.stderr) == (
-            1, "sibyl: The API key in the header X-API-Key is not one that this server knows.\n",
+            1, "sibyl: The API key that was sent is not one that this server knows.\n",
         )  # fmt: skip
         monkeypatch.setenv("SIBYL_API_KEY", "alpha")
         right = command("query", "--server", f"{server.api}/", QUESTION)

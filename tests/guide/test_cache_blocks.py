@@ -6,6 +6,7 @@ from typing import Any
 
 from redis.asyncio import Redis
 
+from sibyl_runtime.runtime import Runtime
 from tests.guide.running import Place, Watch, ask, block, found, with_guide
 from tests.guide.table import shows
 from tests.workspace.test_guide import merged
@@ -26,6 +27,11 @@ async def lives(url: str, kind: str = "answer") -> list[int]:
     """Seconds that the entries of a kind in a Redis have left."""
     async with Redis.from_url(url) as client:
         return [int(await client.ttl(key)) async for key in client.scan_iter(f"sibyl:*:{kind}:*")]
+
+
+def hits(runtime: Runtime) -> dict[str, int]:
+    """Answers found, by level."""
+    return {name: stats.hits for name, stats in runtime.caches["answer"].stats().items()}
 
 
 def caching(**settings: Any) -> dict[str, Any]:
@@ -78,21 +84,39 @@ async def test_an_answer_is_kept_for_an_hour(place: Place, redis_url: str) -> No
 
 @shows(
     420,
-    sets="`memory` with `max_size` 1000, `ttl` 300; `redis` with `url`, `ttl` 3600",
-    effect="The block without its level `disk`: an answer goes into both levels; this process finds it in memory, "
-    "another one in Redis, where it lives for about an hour; memory keeps 1,000 entries.",
+    sets="`enabled` of `memory` with `max_size` 1000, `ttl` 300; `redis` with `url`, `ttl` 3600; `disk` with `path`, "
+    "`max_size_gb` 10, `ttl` 86400",
+    effect="An answer goes into all three levels; this process finds it in memory, another one in Redis, where it "
+    "lives for about an hour, and a third one on disk when Redis has lost it; memory keeps 1,000 entries. The test "
+    "puts the directory elsewhere.",
 )
-async def test_memory_stands_before_redis(place: Place, redis_url: str) -> None:
+async def test_memory_stands_before_redis_and_redis_before_the_disk(place: Place, redis_url: str) -> None:
     raw = place.document(block(420))
-    del raw["shops"]["infrastructure"]["config"]["caching"]["disk"]
+    written = raw["shops"]["infrastructure"]["config"]["caching"]["disk"]
+    assert (written["path"], written["max_size_gb"], written["ttl"]) == ("/var/cache/sibyl", 10, DAY)
+    raw = merged(raw, caching(disk={"path": str(place.directory / "cache")}))
     async with place.opened(raw, REDIS_URL=redis_url) as one, place.opened(raw, REDIS_URL=redis_url) as other:
         await one.ingest(place.write(TEXTS))
         assert [(await ask(one, QUESTION)).cache for _ in range(2)] == ["miss", "hit"]
         assert (await ask(other, QUESTION)).cache == "hit"
-        assert {name: stats.hits for name, stats in one.caches["answer"].stats().items()} == {"memory": 1, "redis": 0}
-        assert {name: stats.hits for name, stats in other.caches["answer"].stats().items()} == {"memory": 0, "redis": 1}
+        assert {name: stats.hits for name, stats in one.caches["answer"].stats().items()} == {
+            "memory": 1,
+            "redis": 0,
+            "disk": 0,
+        }
+        assert {name: stats.hits for name, stats in other.caches["answer"].stats().items()} == {
+            "memory": 0,
+            "redis": 1,
+            "disk": 0,
+        }
         assert [about(HOUR, seconds) for seconds in await lives(redis_url)] == [True]
         for number in range(1100):
             await other.caches["answer"].set(f"key-{number}", b"value")
         assert other.caches["answer"].stats()["memory"].entries == 1000
+    async with Redis.from_url(redis_url) as client:
+        await client.flushall()
+    async with place.opened(raw, REDIS_URL=redis_url) as third:
+        assert (await ask(third, QUESTION)).cache == "hit"
+        assert hits(third)["disk"] == 1
+        assert [about(HOUR, seconds) for seconds in await lives(redis_url)] == [True], "nearer levels are filled"
     assert len(place.llm.received) == 1

@@ -9,13 +9,6 @@ from tests.guide.running import Place, block, with_guide
 from tests.guide.table import Row, told_by
 
 pytestmark = with_guide
-CACHING = "shops.infrastructure.config.caching"
-HERE = "(available here: backend, cache_generations, enabled, memory, redis, ttl)"
-
-
-def missing(key: str) -> str:
-    return f"{CACHING}.{key}: `{CACHING}.{key}` is not available in this version; remove it {HERE}"
-
 
 REFUSED = (
     Row(
@@ -28,26 +21,6 @@ REFUSED = (
             'providers.embedding.default.device: "cuda" is not available in this version with backend onnx; '
             "available: cpu, or set backend: torch",
         ),
-    ),
-    Row(
-        391,
-        0,
-        sets="`enabled`, `backend` redis; `semantic` with `similarity_threshold`, `embedding_model`, `max_entries`, "
-        "`ttl`; `cache_embeddings`, `cache_retrievals`, `cache_generations`",
-        effect="",
-        refused=(
-            f"{CACHING}.redis.url: is required, as Redis is to be used: redis://host:6379/0",
-            missing("cache_embeddings"),
-            missing("cache_retrievals"),
-            missing("semantic"),
-        ),
-    ),
-    Row(
-        420,
-        0,
-        sets="`disk` with `path`, `max_size_gb`, `ttl`, `enabled`",
-        effect="The two other levels of the block work without it, see the next row.",
-        refused=(missing("disk"),),
     ),
     Row(
         448,

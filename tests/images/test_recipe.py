@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.images.recipe import IMAGES, Image, image_key
+from e2e.images.recipe import IMAGES, TARGETS, Image, image_key
 from e2e.programs import ROOT
 
 IMAGE = Image("localhost/thing:1", "Dockerfile", ("code", "pins.txt"))
@@ -50,7 +50,7 @@ def test_two_targets_of_one_file_have_two_keys(tree: Path) -> None:
     assert image_key(IMAGE, tree) != image_key(Image(IMAGE.reference, "Dockerfile", IMAGE.inputs, "other"), tree)
 
 
-@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+@pytest.mark.parametrize("image", [*IMAGES, *TARGETS], ids=lambda image: image.name)
 def test_the_files_of_an_image_are_there_and_sent_to_its_build(image: Image) -> None:
     assert (ROOT / image.dockerfile).is_file()
     sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}

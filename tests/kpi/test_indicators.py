@@ -87,7 +87,7 @@ def test_every_kind_of_figure_is_measured_from_real_counters(clock: Clock) -> No
         counted.tools.failed(TOOL, "provider_error", 502, 0.2)
     assert counted.caches is not None
     for hit in (True, True, False):
-        counted.caches.asked("answer", hit=hit)
+        counted.caches.hit("answer") if hit else counted.caches.missed()
     counted.models.used("default", "extractive", prompt=1, completion=1, cost_usd=None)
     clock.now += 10
     assert values(found) == {

@@ -136,7 +136,7 @@ def test_a_cost_that_is_not_known_is_counted_as_unknown(metrics: RuntimeMetrics)
 def test_the_hit_rate_is_hits_among_lookups(metrics: RuntimeMetrics) -> None:
     assert metrics.caches is not None
     for hit in (True, True, True, False):
-        metrics.caches.asked("answer", hit=hit)
+        metrics.caches.hit("answer") if hit else metrics.caches.missed()
     scrape = Scrape(metrics)
     assert scrape.value("sibyl_cache_hit_rate", cache="answer") == 0.75
     assert scrape.value("sibyl_mcp_cache_hit_rate") == 0.75

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sibyl_runtime.cache.memory import MemoryCache
+from sibyl_runtime.errors import DatabaseUnavailable
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.pipeline.kept import Kept, KeptChunks, KeptVectors
 from sibyl_runtime.store.records import Hit
-from tests.support.parts import Parts
+from tests.support.parts import Parts, WatchedStore
 
 HIT = Hit(7, "d", "Title", "Heading", "Content", 0.25, {"year": 2024, "tags": ["a"]}, 3)
 
@@ -59,6 +61,23 @@ async def test_chunks_come_back_as_they_were_with_their_vectors(parts: Parts) ->
     assert found == [HIT, with_vector]
     assert found[1].embedding is not None
     assert (found[1].embedding == np.array([0.1, 0.7], dtype=np.float32)).all()
+
+
+async def test_chunks_that_json_cannot_hold_are_not_kept(parts: Parts) -> None:
+    cache = memory()
+    await chunks(parts, cache).set("k", [replace(HIT, metadata={"n": 2**70})])
+    assert cache.stats()["memory"].entries == 0
+    assert await chunks(parts, cache).key({"filters": [["n", "eq", 2**70]]})
+
+
+async def test_a_search_goes_on_without_a_cache_while_the_version_cannot_be_read(stocked: Parts) -> None:
+    async def away() -> None:
+        raise DatabaseUnavailable("away")
+
+    watched = WatchedStore(stocked.store, before=away)
+    stocked.kept = Kept(chunks=KeptChunks(memory(), "i", "m", CorpusVersion(watched)))
+    results = [await stocked.run("search", query="connections?") for _ in range(2)]
+    assert [result.notes["retrieval"]["retrieval_cache"] for result in results] == ["miss", "miss"]
 
 
 async def test_nothing_found_is_not_kept(parts: Parts) -> None:

@@ -30,7 +30,7 @@ async def test_a_wrong_key_is_told_so_and_not_repeated() -> None:
     async with served(scripted(PROTECTED, environ=KEYS)) as server:
         response = await server.call({"query": "x"}, **{"X-API-Key": "alpha-keyX"})
     assert response.status_code == 401
-    message = "The API key in the header X-API-Key is not one that this server knows."
+    message = "The API key that was sent is not one that this server knows."
     assert response.json()["error"]["message"] == message
     assert "alpha" not in response.text
 

@@ -171,7 +171,7 @@ async def test_a_key_is_asked_for(path: str) -> None:
         method = "GET" if path.endswith("settings") else "POST"
         response = await server.api.request(method, path, json=BODY, headers={"X-API-Key": "beta"})
     assert (response.status_code, response.json()["error"]["message"]) == (
-        401, "The API key in the header X-API-Key is not one that this server knows.",
+        401, "The API key that was sent is not one that this server knows.",
     )  # fmt: skip
     assert server.runtime.given == []
 

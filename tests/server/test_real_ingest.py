@@ -188,7 +188,7 @@ def test_a_wrong_key_changes_nothing(server: Serving, dsn: str, tmp_path: Path) 
     before = stored(dsn)
     ended = send(server, write_pages(tmp_path / "pages", 1), key="beta")
     assert (ended.code, ended.stdout) == (1, "")
-    assert ended.stderr == "sibyl: The API key in the header X-API-Key is not one that this server knows.\n"
+    assert ended.stderr == "sibyl: The API key that was sent is not one that this server knows.\n"
     response = post(server, {"source": "s", "keep": []}, "/documents/prune", key="")
     assert (response.status_code, response.json()["error"]["code"]) == (401, "unauthorized")
     assert stored(dsn) == before

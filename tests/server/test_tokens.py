@@ -222,7 +222,7 @@ async def test_an_issuer_that_is_away_stops_nobody_for_a_while_and_everybody_aft
         clock.now += FRESH_SECONDS + 1
         await keys.key_of("one")
         clock.now += STALE_SECONDS
-        with pytest.raises(Overloaded, match=r"cannot be fetched from 127\.0\.0\.1 \(mcp\.authentication\.jwks_url\)"):
+        with pytest.raises(Overloaded, match=r"cannot be fetched \(mcp\.authentication\.jwks_url\)"):
             await keys.key_of("one")
         issuer.status = 200
         clock.now += PAUSE_SECONDS

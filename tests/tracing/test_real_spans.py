@@ -127,7 +127,8 @@ def test_an_answered_question_is_one_tree_below_its_caller_and_holds_no_text(
         "sibyl.step": "retrieval",
         "sibyl.technique": "rag.retrieval",
     }
-    assert hit.attributes["sibyl.cache"] == "hit"
+    assert (hit.attributes["sibyl.cache"], hit.attributes["sibyl.cache_kind"]) == ("hit", "exact")
+    assert "sibyl.cache_similarity" not in hit.attributes
     assert hit.trace != TRACE
     sent = b"".join(span.raw.SerializeToString() for span in collector.spans)
     for secret in (QUESTION, "bird", "Arctic", "Sourdough", ANSWER, KEY, database_dsn):

@@ -103,6 +103,16 @@ FULL: dict[str, Any] = {
                     "cache_generations": True,
                     "memory": {"enabled": True, "max_size": 500, "ttl": 60},
                     "redis": {"enabled": True, "url": "redis://localhost:6379/0", "ttl": 120},
+                    "disk": {"enabled": True, "path": "/var/cache/sibyl", "max_size_gb": 2.0, "ttl": 3600},
+                    "cache_embeddings": True,
+                    "cache_retrievals": True,
+                    "semantic": {
+                        "enabled": True,
+                        "similarity_threshold": 0.9,
+                        "embedding_model": "all-MiniLM-L6-v2",
+                        "max_entries": 100,
+                        "ttl": 60,
+                    },
                 }
             }
         },

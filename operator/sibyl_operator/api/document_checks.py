@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
+from sibyl_operator.api.disk_cache import path_fault
 from sibyl_operator.api.document_schema import document_schema
 from sibyl_operator.api.models import SibylWorkspaceSpec
 from sibyl_operator.api.structure import Location, leaves
@@ -201,6 +202,14 @@ def written_caching(raw: Mapping[str, Any]) -> Mapping[str, Any]:
     return caching if isinstance(caching, Mapping) else {}
 
 
+def disk_has_a_volume(read: ClusterDocument) -> Iterator[Problem]:
+    """The root file system of a pod is read-only."""
+    level = read.document.caching.disk_level
+    fault = None if level is None or level.path is None else path_fault(level.path)
+    if fault is not None:
+        yield problem(("shops", infrastructure_key(read.raw), "config", "caching", "disk", "path"), fault)
+
+
 def pods_can_be_reached(read: ClusterDocument) -> Iterator[Problem]:
     """Probes, clients and the operator come from outside the pod."""
     if read.document.mcp.host in LOOPBACK:
@@ -244,6 +253,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     one_source_of_the_database,
     one_source_of_the_replicas,
     one_source_of_the_cache,
+    disk_has_a_volume,
     secrets_by_reference,
     models_can_be_reached,
     variables_have_sources,

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sibyl_operator.api.disk_cache import CACHE_BYTES, CACHE_DIRECTORY, disk_bytes, own_volume
 from sibyl_operator.api.models import EnvironmentVariable, Resources, RuntimeSpec
 from sibyl_operator.api.resource import WorkspaceResource
 from sibyl_operator.api.sources import Source, key_of_variable
@@ -21,8 +22,8 @@ from sibyl_operator.observed import SourceFacts
 
 CONTAINER: Final = "runtime"
 USER: Final = 65532
+DISK_CACHE: Final = "disk-cache"
 CONFIG_DIRECTORY: Final = "/etc/sibyl"
-CACHE_DIRECTORY: Final = "/var/cache/sibyl"
 # The root file system is read-only: whoever looks for a home, a cache or a data directory finds one that is not.
 WRITABLE_DIRECTORIES: Final[Mapping[str, str]] = {
     "HOME": "/tmp",
@@ -77,7 +78,7 @@ def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
         ],
         "volumes": [
             {"name": "config", "configMap": {"name": names.config}},
-            {"name": "cache", "emptyDir": {"sizeLimit": "1Gi"}},
+            *_cache_volumes(resource),
             {"name": "tmp", "emptyDir": {"sizeLimit": "256Mi"}},
         ],
     }
@@ -86,6 +87,28 @@ def _pod_spec(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
     if added.tolerations:
         spec["tolerations"] = [item.model_dump(exclude_none=True) for item in added.tolerations]
     return spec
+
+
+def _cache_volumes(resource: WorkspaceResource) -> list[dict[str, Any]]:
+    """What the runtime may write to; the disk level of its caches, which bounds itself, has room in it or beside it."""
+    room = disk_bytes(resource.document)
+    if own_volume(resource.document) is None:
+        return [{"name": "cache", "emptyDir": {"sizeLimit": _size(CACHE_BYTES + room)}}]
+    return [
+        {"name": "cache", "emptyDir": {"sizeLimit": _size(CACHE_BYTES)}},
+        {"name": DISK_CACHE, "emptyDir": {"sizeLimit": _size(room)}},
+    ]
+
+
+def _cache_mounts(resource: WorkspaceResource) -> list[dict[str, Any]]:
+    path = own_volume(resource.document)
+    return [] if path is None else [{"name": DISK_CACHE, "mountPath": path}]
+
+
+def _size(count: int) -> str:
+    """Bytes as Kubernetes writes them: whole Mi, rounded up."""
+    mebibytes = -(-count // 2**20)
+    return f"{mebibytes // 1024}Gi" if mebibytes % 1024 == 0 else f"{mebibytes}Mi"
 
 
 def _container(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
@@ -117,6 +140,7 @@ def _container(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
         "volumeMounts": [
             {"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": True},
             {"name": "cache", "mountPath": CACHE_DIRECTORY},
+            *_cache_mounts(resource),
             {"name": "tmp", "mountPath": "/tmp"},
         ],
     }

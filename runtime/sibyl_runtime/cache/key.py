@@ -48,6 +48,25 @@ def answer_key(identity: AnswerIdentity) -> str:
     question = arguments.get(identity.query_parameter)
     if isinstance(question, str):
         arguments[identity.query_parameter] = normalise_query(question)
+    return _digest(identity, arguments)
+
+
+def question_of(identity: AnswerIdentity) -> str | None:
+    """The question in its one spelling; None for a call that asks none."""
+    question = identity.arguments.get(identity.query_parameter)
+    return normalise_query(question) if isinstance(question, str) else None
+
+
+def scope_key(identity: AnswerIdentity) -> str:
+    """All that an answer depends on but its question, as 64 hexadecimal digits: equal scopes, or no reuse at all.
+
+    Raises TypeError when an argument is not JSON.
+    """
+    arguments = {name: value for name, value in identity.arguments.items() if name != identity.query_parameter}
+    return _digest(identity, {"but": identity.query_parameter, "arguments": arguments})
+
+
+def _digest(identity: AnswerIdentity, arguments: Mapping[str, Any]) -> str:
     canonical = orjson.dumps(
         [
             identity.workspace,

@@ -43,7 +43,8 @@ class RedisCache:
         jitter: Jitter = spread,
     ) -> None:
         """Opens no connection yet. Raises StartupError when `url` is not a Redis URL."""
-        self._prefix = f"sibyl:{namespace}:{kind}:"
+        self.prefix = f"sibyl:{namespace}:{kind}:"
+        """Begins every key."""
         self._ttl = ttl
         self._breaker = breaker or CircuitBreaker()
         self._jitter = jitter
@@ -67,7 +68,7 @@ class RedisCache:
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None."""
-        stored = await self._attempt(lambda: self._client.get(self._prefix + key))
+        stored = await self.attempt(lambda client: client.get(self.prefix + key))
         value = _unsealed(key, stored) if isinstance(stored, bytes) else None
         if value is None:
             self._misses += 1
@@ -78,7 +79,7 @@ class RedisCache:
     async def set(self, key: str, value: bytes) -> None:
         """Keep the value."""
         life = max(1, round(self._jitter(self._ttl) * 1000))
-        await self._attempt(lambda: self._client.set(self._prefix + key, _seal(key) + value, px=life))
+        await self.attempt(lambda client: client.set(self.prefix + key, _seal(key) + value, px=life))
 
     def stats(self) -> dict[str, LevelStats]:
         """Counts of this level, as this process saw them."""
@@ -88,12 +89,13 @@ class RedisCache:
         """Release connections."""
         await self._client.aclose()
 
-    async def _attempt(self, command: Callable[[], Awaitable[Any]]) -> Any:
+    async def attempt(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
+        """What `command` gives within TIMEOUT; None when Redis is away, slow, or left alone for a while."""
         if not self._breaker.allows():
             return None
         try:
             async with asyncio.timeout(TIMEOUT):
-                result = await command()
+                result = await command(self._client)
         except MaxConnectionsError:
             # We are busy; Redis is well.
             self._errors += 1

@@ -38,10 +38,16 @@ def timing_line(metadata: Mapping[str, Any]) -> str:
     """`embed 2.1 ms · retrieve 0.9 ms · generate 1.2 ms · total 5.0 ms · $0.00`."""
     parts = [f"{name.removesuffix('_ms')} {spent:.1f} ms" for name, spent in metadata["stages"].items()]
     if metadata["cache"] == "hit":
-        parts.append("from the cache")
+        parts.append(f"from the cache{_answered_for(metadata)}")
     parts.append(f"total {metadata['execution_time_ms']:.1f} ms")
     parts.append(cost(metadata["cost_usd"]))
     return " · ".join(parts)
+
+
+def _answered_for(metadata: Mapping[str, Any]) -> str:
+    if metadata.get("cache_kind") != "semantic":
+        return ""
+    return f", as answered for `{metadata['answered_question']}`, similarity {metadata['similarity']:.2f}"
 
 
 def cost(dollars: float | None) -> str:

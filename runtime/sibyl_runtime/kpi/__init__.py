@@ -11,12 +11,21 @@ from sibyl_runtime.kpi.collectors import (
 from sibyl_runtime.kpi.engine import MeteredEngine
 from sibyl_runtime.kpi.indicators import Indicators, Reading, sampling
 from sibyl_runtime.kpi.instruments import MeteredCache, MeteredLanguageModel, MeteredVectorStore
-from sibyl_runtime.kpi.metrics import ANSWER_CACHE, CLIENT_ERROR, ERROR, SUCCESS, KnownLabels, RuntimeMetrics
+from sibyl_runtime.kpi.metrics import (
+    ANSWER_CACHE,
+    CLIENT_ERROR,
+    ERROR,
+    SEMANTIC_CACHE,
+    SUCCESS,
+    KnownLabels,
+    RuntimeMetrics,
+)
 
 __all__ = [
     "ANSWER_CACHE",
     "CLIENT_ERROR",
     "ERROR",
+    "SEMANTIC_CACHE",
     "SUCCESS",
     "CacheLevelCollector",
     "EmbeddingCollector",

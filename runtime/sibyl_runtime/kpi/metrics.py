@@ -8,7 +8,7 @@ truthfully (bytes of a cache) is not exported.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 
@@ -27,6 +27,7 @@ CLIENT_ERROR = "client_error"
 METHODS = ("GET", "POST")
 OTHER_METHOD = "other"
 ANSWER_CACHE = "answer"
+SEMANTIC_CACHE = "semantic"
 PROVIDER_FAULTS = (errors.ProviderError.code, errors.Overloaded.code, errors.DeadlineExceeded.code)
 SERVICE_FAULTS = (
     *PROVIDER_FAULTS,
@@ -193,29 +194,37 @@ class ModelMetrics:
 
 
 class CacheMetrics:
-    """Lookups in the answer caches. Exported only where a cache is configured."""
+    """Calls that looked for an answer in the caches, each counted once: by the cache that had it, or as a miss.
+
+    Exported only where a cache of answers is configured.
+    """
 
     def __init__(self, families: Families, caches: Sequence[str]) -> None:
-        self._hits = families.counter("sibyl_cache_hits_total", "Answers found in a cache.", "cache")
-        self._misses = families.counter("sibyl_cache_misses_total", "Answers not found in a cache.", "cache")
-        rate = families.gauge("sibyl_cache_hit_rate", "Hits among lookups since start, 0 to 1.", "cache")
-        for cache in caches:
-            rate.of(cache).set_function(self._share_of([(self._hits.of(cache), self._misses.of(cache))]))
-        pairs = [(self._hits.of(cache), self._misses.of(cache)) for cache in caches]
+        hits = families.counter("sibyl_cache_hits_total", "Calls answered from a cache.", "cache")
+        misses = families.counter("sibyl_cache_misses_total", "Calls that no cache had the answer to.", "cache")
+        self._hits = {cache: hits.of(cache) for cache in caches}
+        self._missed = misses.of(ANSWER_CACHE)
+        rate = families.gauge("sibyl_cache_hit_rate", "Hits of this cache among lookups since start, 0 to 1.", "cache")
+        for cache, counter in self._hits.items():
+            rate.of(cache).set_function(self._share_of([counter]))
         families.reading(
-            "sibyl_mcp_cache_hit_rate", "Hits among lookups since start, all caches.", self._share_of(pairs)
+            "sibyl_mcp_cache_hit_rate",
+            "Hits among lookups since start, all caches.",
+            self._share_of(self._hits.values()),
         )
 
-    def asked(self, cache: str, *, hit: bool) -> None:
-        """A cache was asked for an answer."""
-        (self._hits if hit else self._misses).of(cache).inc()
+    def hit(self, cache: str) -> None:
+        """A call was answered from this cache."""
+        self._hits[cache].inc()
 
-    @staticmethod
-    def _share_of(pairs: Sequence[tuple[Counter, Counter]]) -> Callable[[], float]:
+    def missed(self) -> None:
+        """A call was answered anew."""
+        self._missed.inc()
+
+    def _share_of(self, hits: Collection[Counter]) -> Callable[[], float]:
         def share() -> float:
-            hits = sum(_value(hit) for hit, _ in pairs)
-            asked = hits + sum(_value(miss) for _, miss in pairs)
-            return hits / asked if asked else 0.0
+            asked = sum(map(_value, self._hits.values())) + _value(self._missed)
+            return sum(map(_value, hits)) / asked if asked else 0.0
 
         return share
 

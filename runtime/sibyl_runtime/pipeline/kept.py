@@ -6,6 +6,7 @@ What lies in a cache is not trusted: an entry that does not read as what it shou
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,6 +15,7 @@ import numpy as np
 import orjson
 
 from sibyl_runtime.cache import Cache
+from sibyl_runtime.errors import SibylError
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store.records import Hit
@@ -35,7 +37,8 @@ _FIELDS: Final = (
 
 @dataclass(frozen=True)
 class KeptVectors:
-    """Vectors by the text that they were made of. `embedder` is the tag of the model, `dimension` their length."""
+    """Vectors by the text that they were made of. `embedder` says all that they depend on beside it, `dimension` is
+    their length."""
 
     cache: Cache
     embedder: str
@@ -69,10 +72,17 @@ class KeptChunks:
     embedder: str
     version: CorpusVersion
 
-    async def key(self, search: Mapping[str, Any]) -> str:
-        """The key of a search now. `search` is JSON: all that decides what is found. To be asked before searching: what
-        is found after a change of the corpus may lie under the version before it, and is never asked for again."""
-        return _digest([self.identity, self.embedder, await self.version.current(), search])
+    async def key(self, search: Mapping[str, Any]) -> str | None:
+        """The key of a search now; None while the version of the corpus cannot be read.
+
+        `search` is JSON: all that decides what is found. To be asked before searching: what is found after a change of
+        the corpus may lie under the version before it, and is never asked for again.
+        """
+        try:
+            version = await self.version.current()
+        except SibylError:
+            return None
+        return _digest([self.identity, self.embedder, version, search])
 
     async def get(self, key: str) -> list[Hit] | None:
         """The chunks that were found, or None."""
@@ -80,8 +90,13 @@ class KeptChunks:
 
     async def set(self, key: str, hits: Sequence[Hit]) -> None:
         """Keep what was found; nothing where nothing was."""
-        if hits:
-            await self.cache.set(key, orjson.dumps([_plain(hit) for hit in hits]))
+        if not hits:
+            return
+        try:
+            value = orjson.dumps([_plain(hit) for hit in hits])
+        except TypeError:  # metadata with a number of more than 64 bits
+            return
+        await self.cache.set(key, value)
 
 
 @dataclass(frozen=True)
@@ -96,7 +111,7 @@ NOTHING_KEPT: Final = Kept()
 
 
 def _digest(value: object) -> str:
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def _plain(hit: Hit) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect
 
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.errors import SibylError
-from sibyl_runtime.kpi import ANSWER_CACHE, RuntimeMetrics
+from sibyl_runtime.kpi import ANSWER_CACHE, SEMANTIC_CACHE, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.server import catalogue
@@ -109,8 +109,13 @@ class ToolCalls:
     def _answered(self, facts: RequestFacts, outcome: ToolOutcome) -> None:
         facts.cache = outcome.cache
         assert facts.tool is not None
+        if outcome.reuse is not None:
+            facts.cache_kind, facts.similarity = outcome.reuse.kind, outcome.reuse.similarity
         if self._metrics.caches is not None and outcome.cache != "off":
-            self._metrics.caches.asked(ANSWER_CACHE, hit=outcome.cache == "hit")
+            if outcome.reuse is None:
+                self._metrics.caches.missed()
+            else:
+                self._metrics.caches.hit(SEMANTIC_CACHE if outcome.reuse.kind == "semantic" else ANSWER_CACHE)
         self._metrics.tools.answered(facts.tool, time.perf_counter() - facts.started, outcome.tokens_used)
 
 

@@ -9,6 +9,7 @@ from sibyl_runtime import __version__
 from sibyl_runtime.cache import Cache
 from sibyl_runtime.kpi import (
     ANSWER_CACHE,
+    SEMANTIC_CACHE,
     CacheLevelCollector,
     EmbeddingCollector,
     FaissCollector,
@@ -34,7 +35,7 @@ def metrics_for(workspace: Workspace) -> RuntimeMetrics:
         },
         models=_models(workspace),
         vector_store=workspace.default_vector_store[0],
-        caches=(ANSWER_CACHE,) if workspace.caching.keeps_answers else (),
+        caches=_caches(workspace),
         search_caches=[VECTORS] * workspace.caching.keeps_embeddings + [CHUNKS] * workspace.caching.keeps_retrievals,
     )
     return RuntimeMetrics(labels, latency_buckets=latency_buckets(workspace), kpis=workspace.kpis)
@@ -81,6 +82,12 @@ def identify(metrics: RuntimeMetrics, *, config_hash: str, embedder: str) -> Non
     metrics.families.information("sibyl_config_info", "The configuration that was loaded.", {"hash": config_hash})
     facts = {"version": __version__, "embedder": embedder}
     metrics.families.information("sibyl_build_info", "The program and its embedding model.", facts)
+
+
+def _caches(workspace: Workspace) -> tuple[str, ...]:
+    caching = workspace.caching
+    used = {ANSWER_CACHE: caching.keeps_answers, SEMANTIC_CACHE: caching.semantic_cache is not None}
+    return tuple(name for name, use in used.items() if use)
 
 
 def _models(workspace: Workspace) -> dict[str, str]:

@@ -19,6 +19,7 @@ from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.server import openai_shapes as shapes
 from sibyl_runtime.server.body import read_json_object, send_and_linger
 from sibyl_runtime.server.calls import ToolCalls
+from sibyl_runtime.server.reply import cache_header
 from sibyl_runtime.server.request import facts_of
 from sibyl_runtime.server.responses import JSON, error_response
 from sibyl_runtime.server.seam import ServedRuntime
@@ -40,7 +41,7 @@ class _Completion(ToolCall):
         facts = facts_of(scope)
         seconds = time.perf_counter() - facts.started
         body = shapes.completion(_asked(scope), outcome, seconds, request_id=facts.id, created=int(time.time()))
-        return JSON(body, headers={"X-Sibyl-Cache": outcome.cache})
+        return JSON(body, headers={"X-Sibyl-Cache": cache_header(outcome)})
 
 
 class _StreamedCompletion(ToolStream):

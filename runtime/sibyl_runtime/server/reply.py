@@ -21,9 +21,30 @@ def reply(tool: str, outcome: ToolOutcome, seconds: float, *, request_id: str | 
             "stages": stage_milliseconds(outcome.stages),
             **({"steps": outcome.steps} if outcome.steps else {}),
             "cache": outcome.cache,
+            **_reuse(outcome),
             "request_id": request_id,
         },
     }
+
+
+def cache_header(outcome: ToolOutcome) -> str:
+    """`hit`, `miss` or `off`; more of an answer to another question: `hit; kind=semantic; similarity=0.97`."""
+    if outcome.reuse is None or outcome.reuse.kind == "exact":
+        return outcome.cache
+    return f"{outcome.cache}; kind={outcome.reuse.kind}; similarity={_share(outcome.reuse.similarity)}"
+
+
+def _reuse(outcome: ToolOutcome) -> dict[str, Any]:
+    if outcome.reuse is None:
+        return {}
+    told: dict[str, Any] = {"cache_kind": outcome.reuse.kind}
+    if outcome.reuse.question is not None:
+        told |= {"similarity": _share(outcome.reuse.similarity), "answered_question": outcome.reuse.question}
+    return told
+
+
+def _share(similarity: float) -> float:
+    return round(similarity, 4)
 
 
 def stage_milliseconds(stages: Sequence[StageTiming]) -> Mapping[str, float]:

@@ -26,6 +26,8 @@ class RequestFacts:
     status: int | None = None
     tool: str | None = None
     cache: str | None = None
+    cache_kind: str | None = None
+    similarity: float | None = None
     caller: str | None = None
     headers: Sequence[tuple[bytes, bytes]] = ()
     trace_id: str | None = None

@@ -19,7 +19,7 @@ from sibyl_runtime.server import catalogue
 from sibyl_runtime.server.admission import CancelledWithClient, ClientGone
 from sibyl_runtime.server.body import read_json_object, send_and_linger
 from sibyl_runtime.server.calls import ToolCalls
-from sibyl_runtime.server.reply import reply
+from sibyl_runtime.server.reply import cache_header, reply
 from sibyl_runtime.server.request import facts_of
 from sibyl_runtime.server.responses import JSON, error_response
 from sibyl_runtime.server.seam import ServedRuntime
@@ -68,7 +68,7 @@ class ToolCall:
     def _response(self, scope: Scope, outcome: ToolOutcome) -> ASGIApp:
         facts = facts_of(scope)
         body = reply(str(facts.tool), outcome, time.perf_counter() - facts.started, request_id=facts.id)
-        return JSON(body, headers={"X-Sibyl-Cache": outcome.cache})
+        return JSON(body, headers={"X-Sibyl-Cache": cache_header(outcome)})
 
 
 def add_tool_routes(app: FastAPI, runtime: ServedRuntime, calls: ToolCalls) -> None:

@@ -74,12 +74,13 @@ async def _found(
                 "filters": [[one.field, one.operator, one.value] for one in filters],
             }
         )
-        before = await kept.get(key)
+        before = None if key is None else await kept.get(key)
     context.note(retrieval_cache="miss" if before is None else "hit")
     if before is not None:
         return before
     hits = await _search(context, config, searches, filters)
-    await kept.set(key, hits)
+    if key is not None:
+        await kept.set(key, hits)
     return hits
 
 

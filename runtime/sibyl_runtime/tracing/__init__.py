@@ -23,11 +23,13 @@ TRACE_ID: ContextVar[str | None] = ContextVar("sibyl_trace_id", default=None)
 
 
 class CallFacts(Protocol):
-    """What a span tells of a tool call. `tool` and `cache` may be known only when it ends."""
+    """What a span tells of a tool call. `tool` and what concerns the cache may be known only when it ends."""
 
     id: str
     tool: str | None
     cache: str | None
+    cache_kind: str | None
+    similarity: float | None
     trace_id: str | None
     headers: Sequence[tuple[bytes, bytes]]
 

@@ -56,6 +56,10 @@ class Recording:
                     span.set_attribute("gen_ai.tool.name", facts.tool)
                 if facts.cache is not None:
                     span.set_attribute("sibyl.cache", facts.cache)
+                if facts.cache_kind is not None:
+                    span.set_attribute("sibyl.cache_kind", facts.cache_kind)
+                if facts.cache_kind == "semantic" and facts.similarity is not None:
+                    span.set_attribute("sibyl.cache_similarity", facts.similarity)
 
     def services(self, services: Services) -> Services:
         """See Tracing."""

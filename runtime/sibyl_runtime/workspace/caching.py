@@ -10,6 +10,8 @@ from sibyl_runtime.workspace.base import StrictModel, fail_field
 from sibyl_runtime.workspace.text import Text
 
 LEVELS: Final = ("memory", "redis", "disk")
+SWITCH_ON: Final = (*LEVELS, "semantic")
+"""Keys that say, when they are written, that caching is wanted."""
 
 
 class MemoryCache(StrictModel):
@@ -52,7 +54,7 @@ class Caching(StrictModel):
 
     `memory`, `redis` and `disk` are levels. A level is used when it is written (and does not say `enabled: false`) or
     when `backend` names it; with neither, the memory level is used. Caching is on when `enabled` says so or, without
-    that key, when a level is written.
+    that key, when a level or `semantic` is written.
     """
 
     enabled: bool = Field(False, description="Keep answers.")
@@ -69,7 +71,7 @@ class Caching(StrictModel):
     @model_validator(mode="before")
     @classmethod
     def _a_written_level_switches_on(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "enabled" not in data and any(level in data for level in LEVELS):
+        if isinstance(data, dict) and "enabled" not in data and any(key in data for key in SWITCH_ON):
             return {**data, "enabled": True}
         return data
 
@@ -78,6 +80,15 @@ class Caching(StrictModel):
         level: MemoryCache | RedisCache | DiskCache | None = getattr(self, self.backend)
         if "backend" in self.model_fields_set and level is not None and not level.enabled:
             fail_field("backend", f"names {self.backend}, but {self.backend}.enabled is false; change one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _semantic_has_answers(self) -> Self:
+        if self.semantic is not None and self.semantic.enabled and not self.cache_generations:
+            fail_field(
+                "semantic",
+                "reuses whole answers, and cache_generations is false: none is kept; remove one of them",
+            )
         return self
 
     @property
@@ -123,6 +134,13 @@ class Caching(StrictModel):
     def keeps_retrievals(self) -> bool:
         """Whether lists of retrieved chunks are kept."""
         return self.enabled and self.cache_retrievals
+
+    @property
+    def semantic_cache(self) -> SemanticCache | None:
+        """How answers are reused for questions that mean the same, its ttl settled; None when they are not."""
+        if not self.keeps_answers or self.semantic is None or not self.semantic.enabled:
+            return None
+        return self.semantic.model_copy(update=self._ttl_of(self.semantic))
 
     def _ttl_of(self, level: StrictModel) -> dict[str, float]:
         inherits = "ttl" in self.model_fields_set and "ttl" not in level.model_fields_set

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, Self
 
@@ -11,6 +10,7 @@ from pydantic import Field, model_validator
 
 from sibyl_runtime.workspace.base import StrictModel, fail_field
 from sibyl_runtime.workspace.errors import ArgumentsInvalid, Location, found, nearest, number, problem_at
+from sibyl_runtime.workspace.patterns import PatternInvalid, check_pattern, matches
 from sibyl_runtime.workspace.references import scalar
 from sibyl_runtime.workspace.text import Text
 
@@ -50,7 +50,10 @@ class ToolParameter(StrictModel):
     maximum: float | None = Field(None, description="Greatest number.")
     minLength: int | None = Field(None, ge=0, description="Shortest text, in characters.")
     maxLength: int | None = Field(None, ge=0, description="Longest text, in characters.")
-    pattern: Text | None = Field(None, description="Regular expression that the text must contain a match of.")
+    pattern: Text | None = Field(
+        None,
+        description="What the text must hold a match of: a regular expression without look-around.",
+    )
     enum: list[Any] | None = Field(None, min_length=1, description="The only values allowed.")
     items: ToolParameter | None = Field(None, description="What each element must be.")
     minItems: int | None = Field(None, ge=0, description="Fewest elements.")
@@ -77,9 +80,9 @@ class ToolParameter(StrictModel):
         if self.pattern is None:
             return
         try:
-            re.compile(self.pattern)
-        except re.error as error:
-            fail_field("pattern", f'"{self.pattern}" is not a regular expression: {error}')
+            check_pattern(self.pattern)
+        except PatternInvalid as error:
+            fail_field("pattern", f'"{self.pattern}" is not a regular expression that can be used: {error}')
 
     @property
     def has_default(self) -> bool:
@@ -132,7 +135,7 @@ def _text_problems(value: str, parameter: ToolParameter, at: Location) -> Iterat
     yield from _bound_problems(
         len(value), parameter.minLength, parameter.maxLength, at, f"{len(value)} characters", " characters"
     )
-    if parameter.pattern is not None and re.search(parameter.pattern, value) is None:
+    if parameter.pattern is not None and not matches(parameter.pattern, value):
         yield (at, f"must match {parameter.pattern}, found {found(value, at)}")
 
 

@@ -146,7 +146,18 @@ class Cors(StrictModel):
     allow_origins: list[Origin] = Field(min_length=1, description="Origins of those pages; * means any.")
     allow_methods: list[Text] = Field(["GET", "POST"], description="Methods that they may use.")
     allow_headers: list[Text] = Field(
-        ["Authorization", "Content-Type", "X-API-Key", "X-Request-ID"], description="Headers that they may send."
+        [
+            "Authorization",
+            "Content-Type",
+            "Last-Event-ID",
+            "MCP-Protocol-Version",
+            "Mcp-Session-Id",
+            "X-API-Key",
+            "X-Request-ID",
+            "traceparent",
+            "tracestate",
+        ],
+        description="Headers that they may send; the defaults are those of this API, of MCP and of tracing.",
     )
     allow_credentials: bool = Field(False, description="Let browsers send cookies; needs origins that are named.")
     max_age: int = Field(600, ge=0, le=86_400, description="Seconds for which browsers may remember the answer.")

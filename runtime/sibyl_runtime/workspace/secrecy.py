@@ -11,7 +11,7 @@ REDACTED: Final = "[redacted]"
 _SECRET_NAME = re.compile(
     r"(^|_)(api_?keys?|keys?|key_metadata|secrets?|passw(or)?d|pwd|token|credentials?|authorization)$", re.IGNORECASE
 )
-_ADDRESS_NAME = re.compile(r"(^|_)(dsn|url|uri|connection_string)$", re.IGNORECASE)
+_ADDRESS_NAME = re.compile(r"(^|_)(dsn|endpoint|url|uri|connection_string)$", re.IGNORECASE)
 
 
 _URL_PASSWORD = re.compile(r"(?P<head>[A-Za-z][A-Za-z0-9+.-]*://[^\s/@:]*:)(?P<secret>\S+)(?=@)")

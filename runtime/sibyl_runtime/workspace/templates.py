@@ -8,10 +8,11 @@ is read at all, so no template can do more than choose between words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise, product
+from math import isfinite
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -128,8 +129,10 @@ class ChoiceTemplate:
         if "query" not in self.variables:
             return [""]
         quoted = [c for c in self._constants if isinstance(c, str)]
-        longest = max((c for c in self._constants if isinstance(c, int) and c < 10_000), default=0)
-        return list(dict.fromkeys(["", *quoted, " ".join(quoted), "x" * (longest + 1)]))
+        # The length of a question may be compared with a number: one below it, at it, and above it.
+        lengths = (c for c in self._constants if isinstance(c, int) and not isinstance(c, bool) and 0 < c < 10_000)
+        around = ["x" * length for number in lengths for length in (number - 1, number, number + 1)]
+        return list(dict.fromkeys(["", *quoted, " ".join(quoted), *around]))
 
 
 @lru_cache(maxsize=256)
@@ -144,13 +147,15 @@ def _parse(text: str) -> ChoiceTemplate:
         found = list(_walk(tree))
         for node in found:
             _judge(node)
+        if any(isinstance(constant, float) and not isfinite(constant) for constant in _constants(found)):
+            raise TemplateInvalid("holds a template with a number that is not finite; compare with one from 0 to 1")
         template = environment.from_string(tree)
     except TemplateSyntaxError as error:
         raise TemplateInvalid(f"holds a template that cannot be read: {error.message}, line {error.lineno}") from error
     except (RecursionError, SyntaxError) as error:
         raise TemplateInvalid("holds a template that is nested too deeply; make it flatter") from error
     names = {str(vars(node)["name"]) for node in found if type(node).__name__ == "Name"}
-    constants = tuple(vars(node)["value"] for node in found if type(node).__name__ == "Const")
+    constants = tuple(_constants(found))
     return ChoiceTemplate(text, frozenset(names), constants, template)
 
 
@@ -171,6 +176,10 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
     yield node
     for inner in node.iter_child_nodes():
         yield from _walk(inner)
+
+
+def _constants(found: Sequence[nodes.Node]) -> Iterator[object]:
+    return (vars(node)["value"] for node in found if type(node).__name__ == "Const")
 
 
 def _judge(node: nodes.Node) -> None:

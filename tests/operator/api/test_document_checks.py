@@ -110,6 +110,12 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "that of it",
     ),
     (
+        "a literal password in the address of a collector",
+        document("observability.tracing.endpoint", "http://user:s3cr3t@otel:4318"),
+        {},
+        f"spec.workspace.observability.tracing.endpoint: holds a literal password{ADVICE}",
+    ),
+    (
         "a literal password in an address",
         llm(base_url="https://user:very-secret@models.example.com/v1"),
         {},
@@ -168,6 +174,34 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         {"cache": CACHE},
         "spec.workspace.shops.infrastructure.config.caching.redis.url: names a Redis beside spec.cache; remove it (the "
         "operator sets it), or write ${REDIS_URL}",
+    ),
+    (
+        "a cache on disk where the pod has its programs",
+        caching(disk={"path": "/usr/local/cache"}),
+        {},
+        "spec.workspace.shops.infrastructure.config.caching.disk.path: is /usr/local/cache, where a volume would hide "
+        "files that the pod needs; write /var/cache/sibyl, or remove it",
+    ),
+    (
+        "a cache on disk above the pod's own",
+        caching(disk={"path": "/var"}),
+        {},
+        "spec.workspace.shops.infrastructure.config.caching.disk.path: is /var, where a volume would hide files that "
+        "the pod needs; write /var/cache/sibyl, or remove it",
+    ),
+    (
+        "a cache on disk somewhere",
+        caching(disk={"path": "cache"}),
+        {},
+        "spec.workspace.shops.infrastructure.config.caching.disk.path: is cache; a volume needs an absolute path, such "
+        "as /var/cache/sibyl",
+    ),
+    (
+        "a cache on disk wherever a variable says",
+        caching(disk={"path": "${PLACE:-/data}"}),
+        {},
+        "spec.workspace.shops.infrastructure.config.caching.disk.path: is a reference, and the pod needs a volume "
+        "there: write the path out",
     ),
     (
         "a reference for a number",

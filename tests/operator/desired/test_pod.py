@@ -52,6 +52,27 @@ def test_the_pod_has_no_token_of_the_api_server() -> None:
     assert template()["spec"]["serviceAccountName"] == "docs-runtime"
 
 
+@pytest.mark.parametrize(
+    ("disk", "volumes", "path"),
+    [
+        ({}, {"cache": "2074Mi"}, None),
+        ({"path": "/var/cache/sibyl", "max_size_gb": 10}, {"cache": "11515Mi"}, None),
+        ({"path": "/var/cache/sibyl/answers"}, {"cache": "2074Mi"}, None),
+        ({"path": "/data/answers/"}, {"cache": "1Gi", "disk-cache": "1050Mi"}, "/data/answers"),
+        ({"enabled": False, "path": "/data"}, {"cache": "1Gi"}, None),
+    ],
+)
+def test_a_cache_on_disk_has_a_volume_with_room_for_it(
+    disk: dict[str, Any], volumes: dict[str, str], path: str | None
+) -> None:
+    document = {"shops": {"infrastructure": {"config": {"caching": {"disk": disk}}}}}
+    pod = template(workspace=document)["spec"]
+    sizes = {volume["name"]: volume["emptyDir"]["sizeLimit"] for volume in pod["volumes"] if "emptyDir" in volume}
+    assert sizes == {**volumes, "tmp": "256Mi"}
+    mounts = {mount["name"]: mount["mountPath"] for mount in pod["containers"][0]["volumeMounts"]}
+    assert mounts.get("disk-cache") == path
+
+
 def test_everything_that_is_written_to_is_a_volume() -> None:
     mounts = {mount["mountPath"]: mount["name"] for mount in container()["volumeMounts"]}
     assert mounts == {"/etc/sibyl": "config", "/var/cache/sibyl": "cache", "/tmp": "tmp"}

@@ -172,11 +172,16 @@ function showSources(sources) {
   if (!sources.length) at("sources").replaceChildren(element("li", "None: nothing that was found fits.", "hint"));
 }
 
+function cacheText(metadata) {
+  if (metadata.cache_kind !== "semantic") return metadata.cache;
+  return `${metadata.cache}: the answer to “${metadata.answered_question}” (similarity ${metadata.similarity})`;
+}
+
 function showFacts(metadata) {
   const cost = metadata.cost_usd;
   const facts = {
     Time: milliseconds(metadata.execution_time_ms),
-    Cache: metadata.cache,
+    Cache: cacheText(metadata),
     Tokens: String(metadata.tokens_used),
     Cost: cost === null ? "price not known" : `$${cost === 0 ? "0" : cost.toPrecision(2)}`,
     Request: metadata.request_id ?? "",

@@ -171,7 +171,7 @@ class ApiKeys:
             if hmac.compare_digest(digest, known.digest):
                 found = known.caller
         if found is None:
-            raise Unauthorized(f"The API key in the header {self.header_name} is not one that this server knows.")
+            raise Unauthorized("The API key that was sent is not one that this server knows.")
         return found
 
 

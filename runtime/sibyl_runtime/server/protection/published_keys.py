@@ -53,8 +53,8 @@ class PublishedKeys:
             self._renewal = asyncio.ensure_future(self._fetch())
         if self._age() > STALE_SECONDS:
             raise Overloaded(
-                f"The keys that tokens are verified with cannot be fetched from {urlsplit(self._url).hostname} "
-                "(mcp.authentication.jwks_url).",
+                "The keys that tokens are verified with cannot be fetched (mcp.authentication.jwks_url); try again "
+                "later. The server's log has the reason.",
                 retry_after=PAUSE_SECONDS,
             )
         found = self._find(key_id)
