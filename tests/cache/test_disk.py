@@ -216,7 +216,7 @@ async def test_a_broken_file_is_begun_anew_while_it_is_used(
     assert one.stats()["disk"].errors == 0
 
 
-@settings(max_examples=40)
+@settings(max_examples=60)
 @given(
     damage=st.lists(st.tuples(st.floats(0, 1, exclude_max=True), st.binary(min_size=1, max_size=200)), min_size=1),
     cut=st.none() | st.floats(0, 1),
@@ -243,7 +243,7 @@ def test_whatever_happens_to_the_file_no_wrong_value_and_no_error_comes_of_it(
             assert await kept.get(str(number)) in (None, str(number).encode() * 400)
             await kept.set(str(number), b"new")
             assert await kept.get(str(number)) in (None, b"new", str(number).encode() * 400)
-        assert kept.stats()
+        assert kept.stats()["disk"].errors == 0
         await file.close()
 
     with tempfile.TemporaryDirectory() as directory:
@@ -251,7 +251,7 @@ def test_whatever_happens_to_the_file_no_wrong_value_and_no_error_comes_of_it(
 
 
 async def test_a_file_of_another_form_is_begun_anew(opened: Opener, tmp_path: Path) -> None:
-    for statement in ("PRAGMA user_version = 7", "CREATE TABLE entries (key TEXT)"):
+    for statement in ("PRAGMA user_version = 7", "CREATE TABLE entries (key TEXT)", "PRAGMA user_version = 1"):
         with sqlite3.connect(tmp_path / FILE_NAME) as other:
             other.execute(statement)
         other.close()

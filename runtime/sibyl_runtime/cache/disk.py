@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar
 import orjson
 
 from sibyl_runtime.cache.breaker import CircuitBreaker
-from sibyl_runtime.cache.disk_entries import LARGEST, PAGE, RESERVE, Entries, ForeignForm
+from sibyl_runtime.cache.disk_entries import LARGEST, PAGE, RESERVE, Entries, WrongForm
 from sibyl_runtime.cache.protocol import Jitter, LevelStats, spread
 from sibyl_runtime.errors import StartupError
 
@@ -39,7 +39,17 @@ _SEAL_BYTES: Final = 16
 _READING: Final = "reading"
 _WRITING: Final = "writing"
 # SQLite's primary codes: of a file that is broken; of a place that was configured wrongly; of a file that is well.
-_BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+# Every statement is ours, so that one which is wrong (SQLITE_ERROR) tells of tables that are not.
+_BROKEN: Final = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_SCHEMA,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+    }
+)
 _WRONG_PLACE: Final = frozenset(
     {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
 )
@@ -149,6 +159,9 @@ class DiskFile:
     def _worked(self, work: Callable[[Entries], T]) -> T:
         try:
             return work(self._open())
+        except (TypeError, ValueError) as error:
+            # Of columns that hold what they cannot hold, and of messages of SQLite that quote a broken file.
+            raise WrongForm(f"it holds what was never written: {error}") from error
         except (sqlite3.Error, OSError) as error:
             # Whatever state the connection is in, the next one begins afresh.
             if _code(error) not in _STILL_OPEN:
@@ -310,4 +323,4 @@ def _code(error: BaseException) -> int:
 
 
 def _broken(error: sqlite3.DatabaseError) -> bool:
-    return isinstance(error, ForeignForm) or _code(error) in _BROKEN
+    return isinstance(error, WrongForm) or _code(error) in _BROKEN

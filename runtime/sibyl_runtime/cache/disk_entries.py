@@ -51,8 +51,8 @@ END;
 """  # noqa: E501
 
 
-class ForeignForm(sqlite3.DatabaseError):
-    """The file was made by another version, or is larger than it may be now."""
+class WrongForm(sqlite3.DatabaseError):
+    """The file is broken, was made by another version, or is larger than it may be now."""
 
 
 class Entries:
@@ -66,7 +66,7 @@ class Entries:
         journal_bytes: Callable[[], int],
         clock: Callable[[], float],
     ) -> None:
-        """Makes the tables in a new file. `journal_bytes` tells the size of the journal's file. Raises ForeignForm."""
+        """Makes the tables in a new file. `journal_bytes` tells the size of the journal's file. Raises WrongForm."""
         self._connection = connection
         self._pages = pages
         self._journal_bytes = journal_bytes
@@ -85,7 +85,7 @@ class Entries:
             connection.execute(f"PRAGMA {setting}")
         form = self._figure("user_version")
         if form not in (0, _FORM) or self._figure("page_size") != PAGE or self._figure("page_count") > pages:
-            raise ForeignForm("it was made by another version, or is larger than max_size_gb")
+            raise WrongForm("it was made by another version, or is larger than max_size_gb")
         if form == 0:
             self._make_tables()
         connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -159,7 +159,7 @@ class Entries:
             # Another process may have made them while this one waited.
             if self._figure("user_version") == 0:
                 if self._figure("page_count") > 1:
-                    raise ForeignForm("it was made by another program")
+                    raise WrongForm("it was made by another program")
                 for statement in _statements(_TABLES):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {_FORM}")
