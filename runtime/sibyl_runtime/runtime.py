@@ -15,7 +15,7 @@ from typing import Any
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import AnswerReuse, ToolOutcome, outcome_of
-from sibyl_runtime.cache import AnswerIdentity, Asked, Cache, SemanticCache, answer_key
+from sibyl_runtime.cache import AnswerIdentity, Asked, Cache, SemanticCache, answer_key, disk_of
 from sibyl_runtime.errors import IngestError, NotFound
 from sibyl_runtime.health import HealthChecks, overall
 from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
@@ -109,6 +109,7 @@ class Runtime:
         self._index = IndexCare(services.store.ensure_index)
         on_close.push_async_callback(self._index.close)
         self._opened_at = time.monotonic()
+        self._disk = disk_of(caches.values())
         self._redis = redis_ping(workspace)
         if self._redis is not None:
             on_close.push_async_callback(self._redis.close)
@@ -334,9 +335,14 @@ class Runtime:
             return {"status": "disabled"}
         if self._redis is not None:
             await self._redis()
-        return {
+        told: dict[str, Any] = {
             kind: {name: vars(stats) for name, stats in cache.stats().items()} for kind, cache in self.caches.items()
         }
+        if self._disk is None:
+            return told
+        remarks = await self._disk.remarks()
+        told["disk_file"] = {name: remark for name, remark in remarks.items() if name != "error"}
+        return {**told, "status": "unhealthy", "error": remarks["error"]} if "error" in remarks else told
 
 
 def _report(result: PipelineResult, seconds: float) -> IngestReport:

@@ -85,7 +85,7 @@ async def test_a_pod_that_starts_afresh_finds_what_another_put_into_redis(
     await first.set("k", b"1")
     assert [await second.get("k"), await second.get("k")] == [b"1", b"1"]
     assert second.stats() == {
-        "memory": LevelStats(hits=1, misses=1, entries=1),
+        "memory": LevelStats(hits=1, misses=1, entries=1, size_bytes=2, evictions=0),
         "redis": LevelStats(hits=1, misses=0, errors=0),
     }
     await first.close()

@@ -21,7 +21,7 @@ async def test_a_value_is_kept_and_counted() -> None:
     assert await cache.get("a") is None
     await cache.set("a", b"1")
     assert await cache.get("a") == b"1"
-    assert cache.stats() == {"memory": LevelStats(hits=1, misses=1, entries=1)}
+    assert cache.stats() == {"memory": LevelStats(hits=1, misses=1, entries=1, size_bytes=2, evictions=0)}
 
 
 async def test_a_value_ends_with_its_time() -> None:

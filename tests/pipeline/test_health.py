@@ -11,6 +11,8 @@ import pytest
 from sibyl_runtime import health
 from sibyl_runtime.errors import DatabaseUnavailable
 from sibyl_runtime.health import CacheUnreachable, HealthChecks, RedisPing, overall
+from sibyl_runtime.opening import redis_ping
+from sibyl_runtime.workspace import parse_workspace
 from tests.support.redis_server import RedisServer
 
 
@@ -93,3 +95,19 @@ async def test_a_redis_is_asked_itself() -> None:
     finally:
         await ping.close()
         server.close()
+
+
+@pytest.mark.parametrize(
+    ("caching", "asked"),
+    [
+        ({"redis": {"url": "redis://cache"}}, True),
+        ({"redis": {"url": "redis://cache"}, "cache_generations": False, "cache_embeddings": True}, True),
+        ({"disk": {}}, False),
+        ({"redis": {"url": "redis://cache", "enabled": False}}, False),
+    ],
+)
+async def test_a_redis_is_asked_whatever_is_kept_there(caching: dict[str, Any], asked: bool) -> None:
+    ping = redis_ping(parse_workspace({"shops": {"infrastructure": {"config": {"caching": caching}}}}))
+    assert (ping is not None) == asked
+    if ping is not None:
+        await ping.close()

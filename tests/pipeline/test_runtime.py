@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
@@ -13,6 +14,7 @@ import psycopg
 import pytest
 
 from sibyl_runtime import __version__
+from sibyl_runtime.cache.disk import FILE_NAME
 from sibyl_runtime.errors import DatabaseUnavailable, IngestError, InvalidParameters, NotFound, StartupError
 from sibyl_runtime.pipeline.context import Deadline, IngestProgress, Services
 from sibyl_runtime.runtime import IngestReport, Runtime, Settings
@@ -130,6 +132,26 @@ async def test_an_answer_is_kept_until_the_corpus_changes(opened: Opener, corpus
     fresh = await ask(runtime)
     assert fresh["cache"] == "miss"
     assert "semaphore" in fresh["answer"]
+
+
+async def test_the_health_tells_of_the_disk_level_and_what_is_wrong_with_it(
+    opened: Opener, corpus: Path, tmp_path: Path
+) -> None:
+    runtime = await opened(document(shops=caching(disk={"path": str(tmp_path / "kept"), "max_size_gb": 0.02})))
+    await runtime.ingest(str(corpus))
+    assert (await ask(runtime))["cache"] == "miss"
+    told = await runtime._check_cache()
+    assert told["answer"]["disk"]["entries"] == 1
+    assert 0 < told["disk_file"]["size_bytes"] < told["disk_file"]["max_size_bytes"] == 20_000_000
+    assert "status" not in told
+    with sqlite3.connect(tmp_path / "kept" / FILE_NAME, isolation_level=None) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert (await ask(runtime, "What bounds pools?"))["cache"] == "miss"
+    other.close()
+    told = await runtime._check_cache()
+    assert told["status"] == "unhealthy"
+    assert told["error"] == "the cache on disk is not in full use: database is locked"
+    assert (await ask(runtime))["cache"] == "hit"
 
 
 async def test_a_question_that_finds_nothing_is_asked_anew(opened: Opener, corpus: Path) -> None:

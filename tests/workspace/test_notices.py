@@ -69,6 +69,32 @@ def told(document: dict[str, Any]) -> list[str]:
             "shops.infrastructure.config.caching.memory: is off (enabled: false); 1 setting has no effect: ttl",
         ),
         (
+            {"shops": {"infrastructure": {"config": {"caching": {"backend": "disk", "cache_embeddings": True}}}}},
+            "shops.infrastructure.config.caching: is off (enabled: true is not written); 2 settings have no effect: "
+            "backend, cache_embeddings",
+        ),
+        (
+            {"shops": {"infrastructure": {"config": {"caching": {"cache_generations": False, "disk": {}, "ttl": 5}}}}},
+            "shops.infrastructure.config.caching: is off (nothing is kept: cache_generations, cache_embeddings and "
+            "cache_retrievals are false); 2 settings have no effect: disk, ttl",
+        ),
+        (
+            {
+                "shops": {
+                    "infrastructure": {
+                        "config": {
+                            "caching": {
+                                "enabled": True,
+                                "disk": {"enabled": False, "path": "/data"},
+                                "semantic": {"enabled": False},
+                            }
+                        }
+                    }
+                }
+            },
+            "shops.infrastructure.config.caching.disk: is off (enabled: false); 1 setting has no effect: path",
+        ),
+        (
             {"shops": {"infrastructure": {"enabled": False, "config": {"caching": {"enabled": True}}}}},
             "shops.infrastructure: is off (enabled: false); 1 setting has no effect: config",
         ),
@@ -85,6 +111,13 @@ def test_a_section_that_is_off_is_told_with_what_it_holds(document: dict[str, An
         {"mcp": {"compression": {"enabled": True, "min_size": 10}}},
         {"mcp": {"transport_security": {"dns_rebinding_protection": False}}},
         {"shops": {"infrastructure": {"config": {"caching": {"enabled": False}}}}},
+        {
+            "shops": {
+                "infrastructure": {
+                    "config": {"caching": {"cache_generations": False, "cache_embeddings": True, "disk": {}}}
+                }
+            }
+        },
         {"mcp": {"authentication": {"keys": ["${API_KEY}", DIGEST]}}},
         {"providers": {"vector_store": {"main": {"kind": "pgvector", "dsn": "postgresql://sibyl:${PW}@db/docs"}}}},
         {"providers": {"vector_store": {"main": {"kind": "pgvector", "dsn": "postgresql://sibyl@db/docs"}}}},

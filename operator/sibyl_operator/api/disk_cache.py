@@ -48,6 +48,8 @@ def path_fault(path: str) -> str | None:
         return f"is {path}; a volume needs an absolute path, such as {CACHE_DIRECTORY}"
     if _within(place, CACHE_DIRECTORY):
         return None
+    if ":" in path:
+        return f"is {path}; Kubernetes mounts no volume where there is a colon: write {CACHE_DIRECTORY}"
     if any(_within(place, taken) for taken in _TAKEN) or _within(PurePosixPath(CACHE_DIRECTORY), str(place)):
         return f"is {path}, where a volume would hide files that the pod needs; write {CACHE_DIRECTORY}, or remove it"
     return None

@@ -131,7 +131,7 @@ def _container(resource: WorkspaceResource, names: Names) -> dict[str, Any]:
         # What the runtime says when it cannot start is then in the pod's status, and from there in the workspace's.
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "lifecycle": {"preStop": {"sleep": {"seconds": LAME_DUCK_SECONDS}}},
-        "resources": _resources(runtime.resources),
+        "resources": _resources(runtime.resources, storage=disk_bytes(resource.document)),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
@@ -171,14 +171,15 @@ def _probe(path: str, *, period: int, failures: int) -> dict[str, Any]:
     }
 
 
-def _resources(resources: Resources) -> dict[str, Any]:
+def _resources(resources: Resources, *, storage: int) -> dict[str, Any]:
+    """`storage` is asked for, so that a node has it when the pod comes; what is used is limited by the volume."""
     limits = {"memory": resources.limits.memory}
     if resources.limits.cpu is not None:
         limits["cpu"] = resources.limits.cpu
-    return {
-        "requests": {"cpu": resources.requests.cpu, "memory": resources.requests.memory},
-        "limits": limits,
-    }
+    requests = {"cpu": resources.requests.cpu, "memory": resources.requests.memory}
+    if storage:
+        requests["ephemeral-storage"] = _size(storage)
+    return {"requests": requests, "limits": limits}
 
 
 def _spread(key: str, names: Names) -> dict[str, Any]:

@@ -1,23 +1,30 @@
-"""The cache level that survives a restart: one SQLite file for all kinds, never larger than it may be.
+"""The cache level that survives a restart: one SQLite file for all kinds of entries, never larger than it may be.
 
-A disk that is full, slow or broken is a miss, never an error; a file that is no database any more is begun anew.
+A disk that is full, slow, read-only or broken is a miss, never an error, and is told: once in the log, and by the
+health. While nothing can be written, what lies there is still read. A file that is broken is begun anew.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import hashlib
 import hmac
 import logging
+import os
 import sqlite3
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
+
+import orjson
 
 from sibyl_runtime.cache.breaker import CircuitBreaker
+from sibyl_runtime.cache.disk_entries import LARGEST, PAGE, RESERVE, Entries, WrongForm
 from sibyl_runtime.cache.protocol import Jitter, LevelStats, spread
 from sibyl_runtime.errors import StartupError
 
@@ -26,178 +33,226 @@ logger = logging.getLogger(__name__)
 FILE_NAME: Final = "sibyl-cache.sqlite3"
 TIMEOUT: Final = 0.25
 PLACE: Final = "shops.infrastructure.config.caching.disk"
-_PAGE: Final = 4096
-# The journal that stands beside the file is written back at this many pages, and so stays below about 4 MB.
-_JOURNAL_PAGES: Final = 1000
-# Entries make room before the file is full, so that a write needs no second try.
-_FULLEST: Final = 0.9
-_ROOM: Final = 0.1
-# Reading moves an entry to the end of the line at most this often: a read is not a write.
-_USED_STEP: Final = 60.0
-_SEAL_BYTES: Final = 16
 _BUSY_SECONDS: Final = 0.2
+_CLOSING_SECONDS: Final = 2.0
+_SEAL_BYTES: Final = 16
+_READING: Final = "reading"
+_WRITING: Final = "writing"
+# SQLite's primary codes: of a file that is broken; of a place that was configured wrongly; of a file that is well.
+# Every statement is ours, so that one which is wrong (SQLITE_ERROR) tells of tables that are not.
+_BROKEN: Final = frozenset(
+    {
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_SCHEMA,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+    }
+)
+_WRONG_PLACE: Final = frozenset(
+    {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH}
+)
+_STILL_OPEN: Final = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
+)
 
 T = TypeVar("T")
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS entries (
-    key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL NOT NULL, used REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS by_use ON entries (used);
-CREATE INDEX IF NOT EXISTS by_end ON entries (expires);
-"""
+
+class DiskFault(Exception):
+    """The disk did not do what it was asked: a miss."""
 
 
 class DiskFile:
     """One file of entries in a directory, for every kind of entry of a process; several processes may share it.
 
-    All methods but `run` are called by its one thread. `max_bytes` bounds the file and its journal together.
+    `max_bytes` bounds the file and its journal together; where processes differ, each keeps to its own.
     """
 
     def __init__(self, directory: Path, *, max_bytes: int, clock: Callable[[], float] = time.time) -> None:
-        """Raises StartupError for a directory that cannot be made or written."""
+        """Raises StartupError for a directory that cannot be made or written. A disk that is full is none."""
         self._path = directory / FILE_NAME
-        self._pages = max(max_bytes // _PAGE - _JOURNAL_PAGES, _JOURNAL_PAGES)
+        self._pages = max((max_bytes - RESERVE) // PAGE, 500)
+        self.largest = min(LARGEST, self._pages * PAGE // 8)
+        """Bytes of the largest value that is kept."""
+        self._max_bytes = max_bytes
         self._clock = clock
-        self._breaker = CircuitBreaker()
+        self._breakers = {_READING: CircuitBreaker(), _WRITING: CircuitBreaker()}
+        self._faults: dict[str, str] = {}
+        self._entries: Entries | None = None
+        self._identity: tuple[int, int] | None = None
+        self._closed = False
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="cache-disk")
         try:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._connection = self._thread.submit(self._opened).result()
+            if not os.access(directory, os.W_OK | os.X_OK):
+                raise PermissionError("it is read-only here")
+            self._thread.submit(self._guarded, lambda entries: None).result()
         except (OSError, sqlite3.Error) as error:
+            if isinstance(error, sqlite3.Error) and _code(error) not in _WRONG_PLACE:
+                self._failed(_WRITING, error)
+                return
             self._thread.shutdown()
             raise StartupError(
                 f"`{PLACE}.path` is {directory}, where nothing can be written ({error}); name a directory that "
                 "this process may write to"
             ) from error
 
-    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
-        """The result of `work` in the thread of the file; None, and a warning, for a fault of the disk."""
-        if not self._breaker.allows():
+    async def read(self, work: Callable[[Entries], T]) -> T | None:
+        """The result of `work` in the thread of the file; None while the disk is left alone. Raises DiskFault."""
+        return await self._run(_READING, work)
+
+    async def write(self, work: Callable[[Entries], T]) -> T | None:
+        """As `read`, for what changes the file."""
+        return await self._run(_WRITING, work)
+
+    async def remarks(self) -> Mapping[str, Any]:
+        """For the health: the bytes that the file takes, of how many; `error` where the disk is not in full use."""
+        size: int | None = None
+        with contextlib.suppress(DiskFault):
+            size = await self.read(lambda _: self._taken())
+            if not self._breakers[_WRITING].closed:
+                await self.write(Entries.try_out)
+        told = {"size_bytes": size, "max_size_bytes": self._max_bytes}
+        fault = self._faults.get(_READING) or self._faults.get(_WRITING)
+        return told if fault is None else {**told, "error": f"the cache on disk is not in full use: {fault}"}
+
+    async def close(self) -> None:
+        """Close the file. A disk that hangs is not waited for."""
+        self._closed = True
+        with contextlib.suppress(TimeoutError, RuntimeError, sqlite3.Error):
+            async with asyncio.timeout(_CLOSING_SECONDS):
+                await asyncio.get_running_loop().run_in_executor(self._thread, self._let_go)
+        self._thread.shutdown(wait=False)
+
+    async def _run(self, what: str, work: Callable[[Entries], T]) -> T | None:
+        breaker = self._breakers[what]
+        if self._closed or not breaker.allows():
             return None
         try:
             async with asyncio.timeout(TIMEOUT):
                 result = await asyncio.get_running_loop().run_in_executor(self._thread, self._guarded, work)
         except (sqlite3.Error, OSError, TimeoutError) as error:
-            if self._breaker.failure():
-                reason = " ".join(str(error).split()) or f"no answer within {TIMEOUT * 1000:.0f} ms"
-                logger.warning("the cache in %s is bypassed: %s", self._path.parent, reason)
-            raise CacheFault from error
-        if self._breaker.success():
-            logger.info("the cache in %s is in use again", self._path.parent)
+            self._failed(what, error)
+            raise DiskFault from error
+        if breaker.success():
+            self._faults.pop(what, None)
+            logger.info("%s the cache in %s works again", what, self._path.parent)
         return result
 
-    def read(self, connection: sqlite3.Connection, key: str) -> bytes | None:
-        """The value that was kept whole and has not ended."""
-        now = self._clock()
-        row = connection.execute(
-            "SELECT CAST(value AS BLOB), expires, used FROM entries WHERE key = ?", (key,)
-        ).fetchone()
-        if row is None:
-            return None
-        value = _unsealed(key, row[0])
-        if value is None or row[1] <= now:
-            connection.execute("DELETE FROM entries WHERE key = ?", (key,))
-            return None
-        if now - row[2] > _USED_STEP:
-            connection.execute("UPDATE entries SET used = ? WHERE key = ?", (now, key))
-        return value
+    def _failed(self, what: str, error: Exception) -> None:
+        reason = " ".join(str(error).split()) or f"no answer within {TIMEOUT * 1000:.0f} ms"
+        self._faults[what] = reason
+        if self._breakers[what].failure():
+            logger.warning("%s the cache in %s fails, it is passed by: %s", what, self._path.parent, reason)
 
-    def write(self, connection: sqlite3.Connection, key: str, value: bytes, life: float) -> None:
-        """Keep the value for `life` seconds. What has ended makes room, then what was unused longest."""
-        now = self._clock()
-        if len(value) > self._pages * _PAGE * _ROOM:
-            return
-        if self._filled(connection) > _FULLEST:
-            connection.execute("DELETE FROM entries WHERE expires <= ?", (now,))
-        while self._filled(connection) > _FULLEST:
-            least_used = "SELECT key FROM entries ORDER BY used LIMIT max(1, (SELECT count(*) FROM entries) / 10)"
-            if not connection.execute(f"DELETE FROM entries WHERE key IN ({least_used})").rowcount:
-                break
-        connection.execute(
-            "INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", (key, _seal(key, value) + value, now + life, now)
-        )
-
-    async def close(self) -> None:
-        """Close the file."""
-        with contextlib.suppress(RuntimeError):
-            await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
-        self._thread.shutdown(wait=False)
-
-    def _opened(self) -> sqlite3.Connection:
+    def _guarded(self, work: Callable[[Entries], T]) -> T:
         try:
-            return self._connected()
+            return self._worked(work)
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if not _broken(error):
                 raise
-            return self._begun_anew(error)
+            self._begin_anew(error)
+            return self._worked(work)
 
-    def _connected(self) -> sqlite3.Connection:
+    def _worked(self, work: Callable[[Entries], T]) -> T:
+        try:
+            return work(self._open())
+        except (TypeError, ValueError) as error:
+            # Of columns that hold what they cannot hold, and of messages of SQLite that quote a broken file.
+            raise WrongForm(f"it holds what was never written: {error}") from error
+        except (sqlite3.Error, OSError) as error:
+            # Whatever state the connection is in, the next one begins afresh.
+            if _code(error) not in _STILL_OPEN:
+                self._let_go()
+            raise
+
+    def _open(self) -> Entries:
+        """The entries of the file that lies there now: it may have been removed, or begun anew by another process."""
+        if self._entries is None or self._identity != _identity(self._path):
+            self._let_go()
+            self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._alone():
+                self._entries = self._connected()
+        return self._entries
+
+    def _connected(self) -> Entries:
+        # Made by us, so that nobody else may read it; SQLite gives what stands beside it the same permissions.
+        os.close(os.open(self._path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._identity = _identity(self._path)
         connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
-            connection.execute(f"PRAGMA page_size = {_PAGE}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            # A cache may lose its last entries with the power, never its form.
-            connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_JOURNAL_PAGES}")
-            connection.execute(f"PRAGMA journal_size_limit = {_JOURNAL_PAGES * _PAGE}")
-            connection.executescript(_SCHEMA)
-            self._shrunk(connection)
-            connection.execute(f"PRAGMA max_page_count = {self._pages}")
+            return Entries(connection, pages=self._pages, journal_bytes=self._journal_bytes, clock=self._clock)
         except BaseException:
             connection.close()
             raise
-        return connection
 
-    def _shrunk(self, connection: sqlite3.Connection) -> None:
-        """A file that is larger than it may be now is begun anew: it is a cache."""
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        if pages > self._pages:
-            connection.execute("DELETE FROM entries")
-            connection.execute("VACUUM")
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    def _begin_anew(self, error: sqlite3.DatabaseError) -> None:
+        """Remove the file, unless another process has done so."""
+        broken = self._identity
+        self._let_go()
+        with self._alone():
+            if _identity(self._path) == broken:
+                logger.warning("the cache file %s is begun anew: %s", self._path, error)
+                for path in (self._path, *self._beside()):
+                    path.unlink(missing_ok=True)
 
-    def _begun_anew(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
-        logger.warning("the cache file %s is broken and begun anew: %s", self._path, error)
-        for suffix in ("", "-wal", "-shm"):
-            self._path.with_name(self._path.name + suffix).unlink(missing_ok=True)
-        return self._connected()
-
-    def _guarded(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process opens or removes the file meanwhile."""
+        lock = os.open(self._path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            return work(self._connection)
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError as error:
-            self._connection.close()
-            self._connection = self._begun_anew(error)
-            raise
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(lock)
 
-    def _filled(self, connection: sqlite3.Connection) -> float:
-        (pages,) = connection.execute("PRAGMA page_count").fetchone()
-        (free,) = connection.execute("PRAGMA freelist_count").fetchone()
-        return float(pages - free) / self._pages
+    def _let_go(self) -> None:
+        entries, self._entries = self._entries, None
+        if entries is not None:
+            entries.close()
 
+    def _journal_bytes(self) -> int:
+        try:
+            return self._beside()[0].stat().st_size
+        except FileNotFoundError:
+            return 0
 
-class CacheFault(Exception):
-    """The disk did not do what it was asked: a miss."""
+    def _beside(self) -> tuple[Path, Path]:
+        return self._path.with_name(f"{FILE_NAME}-wal"), self._path.with_name(f"{FILE_NAME}-shm")
+
+    def _taken(self) -> int:
+        sizes = 0
+        for path in (self._path, *self._beside()):
+            with contextlib.suppress(OSError):
+                sizes += path.stat().st_blocks * 512
+        return sizes
 
 
 class DiskCache:
-    """The entries of one kind in a file, each for about `ttl` seconds. `prefix` keeps kinds and workspaces apart."""
+    """The entries of one kind in a file, each for about `ttl` seconds; other kinds and workspaces are apart."""
 
     def __init__(self, file: DiskFile, *, namespace: str, kind: str, ttl: float, jitter: Jitter = spread) -> None:
-        self._file = file
-        self._prefix = f"{namespace}:{kind}:"
+        self.file = file
+        self._owner = orjson.dumps([namespace, kind]).decode()
         self._ttl = ttl
         self._jitter = jitter
         self._hits = 0
         self._misses = 0
         self._errors = 0
+        self._totals: tuple[int, int] | None = None
+        self._evictions = 0
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None."""
-        value = await self._attempt(lambda connection: self._file.read(connection, self._prefix + key))
+        place = self._place(key)
+        stored, self._totals = await self._attempt(
+            self.file.read(lambda entries: (entries.find(place), entries.totals(self._owner)))
+        ) or (None, self._totals)
+        value = None if stored is None else _unsealed(place, stored)
+        if stored is not None and value is None:
+            await self._attempt(self.file.write(lambda entries: entries.drop(place)))
         if value is None:
             self._misses += 1
         else:
@@ -205,30 +260,67 @@ class DiskCache:
         return value
 
     async def set(self, key: str, value: bytes) -> None:
-        """Keep the value."""
-        life = self._jitter(self._ttl)
-        await self._attempt(lambda connection: self._file.write(connection, self._prefix + key, value, life))
+        """Keep the value, if it is not larger than what the file takes."""
+        place, life = self._place(key), self._jitter(self._ttl)
+        sealed = _seal(place, value) + value
+        if len(sealed) > self.file.largest:
+            return
+
+        def kept(entries: Entries) -> tuple[Counter[str], tuple[int, int]]:
+            return entries.keep(place, self._owner, sealed, life), entries.totals(self._owner)
+
+        done = await self._attempt(self.file.write(kept))
+        if done is not None:
+            # Of this kind and by this process: what others remove is counted there.
+            self._evictions += done[0][self._owner]
+            self._totals = done[1]
 
     def stats(self) -> dict[str, LevelStats]:
-        """Counts of this level, as this process saw them."""
-        return {"disk": LevelStats(self._hits, self._misses, errors=self._errors)}
+        """Counts of this level as this process saw them; entries and bytes as of its last look at the file."""
+        entries, size = self._totals or (None, None)
+        return {
+            "disk": LevelStats(
+                self._hits, self._misses, entries, errors=self._errors, size_bytes=size, evictions=self._evictions
+            )
+        }
 
     async def close(self) -> None:
         """The file is closed by who opened it."""
 
-    async def _attempt(self, work: Callable[[sqlite3.Connection], T]) -> T | None:
+    def _place(self, key: str) -> bytes:
+        return hashlib.sha256(orjson.dumps([self._owner, key])).digest()
+
+    async def _attempt(self, work: Awaitable[T]) -> T | None:
         try:
-            return await self._file.run(work)
-        except CacheFault:
+            return await work
+        except DiskFault:
             self._errors += 1
             return None
 
 
-def _seal(key: str, value: bytes) -> bytes:
-    """Ties a value to its key, whole: what lies on a disk may be cut off or somebody else's."""
-    return hashlib.blake2b(key.encode() + b"\0" + value, digest_size=_SEAL_BYTES).digest()
+def _seal(place: bytes, value: bytes) -> bytes:
+    """Ties a value to its key, whole: what lies on a disk may be cut off, or somebody else's."""
+    return hashlib.blake2b(place + value, digest_size=_SEAL_BYTES).digest()
 
 
-def _unsealed(key: str, stored: bytes) -> bytes | None:
-    value = bytes(stored[_SEAL_BYTES:])
-    return value if hmac.compare_digest(bytes(stored[:_SEAL_BYTES]), _seal(key, value)) else None
+def _unsealed(place: bytes, stored: bytes) -> bytes | None:
+    value = stored[_SEAL_BYTES:]
+    return value if hmac.compare_digest(stored[:_SEAL_BYTES], _seal(place, value)) else None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def _code(error: BaseException) -> int:
+    """SQLite's primary code; -1 for an error that is not SQLite's."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return -1 if code is None else code & 0xFF
+
+
+def _broken(error: sqlite3.DatabaseError) -> bool:
+    return isinstance(error, WrongForm) or _code(error) in _BROKEN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,30 +20,30 @@ class LayeredCache:
     """Levels from near to far. A hit in a far one fills the nearer ones; a value goes into all."""
 
     def __init__(self, levels: Sequence[Cache]) -> None:
-        self._levels = tuple(levels)
+        self.levels = tuple(levels)
 
     async def get(self, key: str) -> bytes | None:
         """The value from the nearest level that has it."""
-        for position, level in enumerate(self._levels):
+        for position, level in enumerate(self.levels):
             value = await level.get(key)
             if value is not None:
-                for nearer in self._levels[:position]:
+                for nearer in self.levels[:position]:
                     await nearer.set(key, value)
                 return value
         return None
 
     async def set(self, key: str, value: bytes) -> None:
         """Keep the value in every level."""
-        for level in self._levels:
+        for level in self.levels:
             await level.set(key, value)
 
     def stats(self) -> dict[str, LevelStats]:
         """Counts of every level."""
-        return {name: stats for level in self._levels for name, stats in level.stats().items()}
+        return {name: stats for level in self.levels for name, stats in level.stats().items()}
 
     async def close(self) -> None:
         """Close every level."""
-        for level in self._levels:
+        for level in self.levels:
             await level.close()
 
 
@@ -54,6 +54,12 @@ def open_disk(caching: Caching, data_directory: Path) -> DiskFile | None:
         return None
     directory = data_directory / "cache" if level.path is None else Path(level.path)
     return DiskFile(directory, max_bytes=int(level.max_size_gb * GIGABYTE))
+
+
+def disk_of(caches: Iterable[Cache]) -> DiskFile | None:
+    """The file that these caches share; None where they have no disk level."""
+    levels = (level for cache in caches for level in (cache.levels if isinstance(cache, LayeredCache) else (cache,)))
+    return next((level.file for level in levels if isinstance(level, DiskCache)), None)
 
 
 def open_cache(caching: Caching, *, namespace: str, kind: str, disk: DiskFile | None = None) -> Cache | None:

@@ -22,12 +22,14 @@ class MemoryCache:
         self._entries: OrderedDict[str, tuple[float, bytes]] = OrderedDict()
         self._hits = 0
         self._misses = 0
+        self._bytes = 0
+        self._evictions = 0
 
     async def get(self, key: str) -> bytes | None:
         """The value, or None when it was never kept, pushed out, or is too old."""
         entry = self._entries.get(key)
         if entry is not None and entry[0] <= self._clock():
-            del self._entries[key]
+            self._remove(key)
             entry = None
         if entry is None:
             self._misses += 1
@@ -38,15 +40,35 @@ class MemoryCache:
 
     async def set(self, key: str, value: bytes) -> None:
         """Keep the value; the entry that was unused longest makes room."""
+        self._remove(key)
         self._entries[key] = (self._clock() + self._jitter(self._ttl), value)
-        self._entries.move_to_end(key)
+        self._bytes += _size(key, value)
         while len(self._entries) > self._max_size:
-            self._entries.popitem(last=False)
+            self._remove(next(iter(self._entries)))
+            self._evictions += 1
 
     def stats(self) -> dict[str, LevelStats]:
         """Counts of this level."""
-        return {"memory": LevelStats(self._hits, self._misses, entries=len(self._entries))}
+        return {
+            "memory": LevelStats(
+                self._hits,
+                self._misses,
+                entries=len(self._entries),
+                size_bytes=self._bytes,
+                evictions=self._evictions,
+            )
+        }
 
     async def close(self) -> None:
         """Forget everything."""
         self._entries.clear()
+        self._bytes = 0
+
+    def _remove(self, key: str) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self._bytes -= _size(key, entry[1])
+
+
+def _size(key: str, value: bytes) -> int:
+    return len(key) + len(value)

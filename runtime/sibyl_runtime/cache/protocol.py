@@ -10,12 +10,18 @@ from typing import Protocol
 
 @dataclass(frozen=True)
 class LevelStats:
-    """Counts since the start. `entries` is None where the level cannot tell; `errors` were treated as misses."""
+    """Counts since the start; `errors` were treated as misses.
+
+    What a level cannot tell is None: `entries` that it holds, `size_bytes` of their keys and values, and `evictions`,
+    the entries that made room for others before their time.
+    """
 
     hits: int
     misses: int
     entries: int | None = None
     errors: int = 0
+    size_bytes: int | None = None
+    evictions: int | None = None
 
 
 class Cache(Protocol):

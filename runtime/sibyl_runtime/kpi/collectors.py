@@ -114,23 +114,28 @@ class CacheLevelCollector(Collector):
         self._caches = caches
 
     def collect(self) -> Iterable[Metric]:
-        """Lookups and entries of each level."""
+        """Lookups of each level; what it holds and has pushed out, where it can tell."""
+        labels = ["cache", "level"]
         lookups = CounterMetricFamily(
-            "sibyl_cache_level_lookups_total",
-            "Lookups in each level.",
-            labels=["cache", "level", "result"],
+            "sibyl_cache_level_lookups_total", "Lookups in each level.", labels=[*labels, "result"]
         )
-        entries = GaugeMetricFamily(
-            "sibyl_cache_entries", "Entries kept, where the level can tell.", labels=["cache", "level"]
+        entries = GaugeMetricFamily("sibyl_cache_entries", "Entries kept.", labels=labels)
+        size = GaugeMetricFamily("sibyl_cache_size_bytes", "Bytes of the entries kept.", labels=labels)
+        evictions = CounterMetricFamily(
+            "sibyl_cache_evictions_total", "Entries that made room for others before their time.", labels=labels
         )
         for kind, cache in self._caches.items():
             for level, stats in cache.stats().items():
                 for result, count in (("hit", stats.hits), ("miss", stats.misses), ("error", stats.errors)):
                     lookups.add_metric([kind, level, result], count)
-                if stats.entries is not None:
-                    entries.add_metric([kind, level], stats.entries)
-        yield lookups
-        yield entries
+                for family, figure in (
+                    (entries, stats.entries),
+                    (size, stats.size_bytes),
+                    (evictions, stats.evictions),
+                ):
+                    if figure is not None:
+                        family.add_metric([kind, level], figure)
+        yield from (lookups, entries, size, evictions)
 
 
 class TaskCollector(Collector):

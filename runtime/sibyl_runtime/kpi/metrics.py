@@ -1,8 +1,8 @@
 """What the runtime counts, under the documented metric names.
 
 One registry per application, and every series of a known tool, pipeline, model or cache created at start: a count of
-nothing is then a zero that a rate can be taken of, not a gap. A documented metric that this version cannot fill
-truthfully (bytes of a cache) is not exported.
+nothing is then a zero that a rate can be taken of, not a gap. What a part cannot tell truthfully (bytes in a Redis that
+others use too) is not exported.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from sibyl_runtime.workspace.shops import canonical_shop
 
 # Rates of single tools and keys count callers, and keep their buckets, as mcp.rate_limiting says.
 _SHARED_BY_RATES: Final = frozenset({"by_api_key", "by_ip", "trusted_proxies", "storage", "redis_url"})
+# What says whether anything is kept.
+_KEPT: Final = frozenset({"enabled", "cache_generations", "cache_embeddings", "cache_retrievals"})
 _Off = tuple[Location, str, Collection[str]]
 
 
@@ -35,11 +37,11 @@ def literal_notice(held: str, at: Location) -> str:
 
 
 def _idle_sections(workspace: Workspace, raw: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
-    for at, switch, idle in (*_shops_off(workspace, raw), *_server_off(workspace), *_metrics_off(workspace)):
+    for at, reason, idle in (*_shops_off(workspace, raw), *_server_off(workspace), *_metrics_off(workspace)):
         if idle:
             names = ", ".join(sorted(idle))
             effect = "setting has no effect" if len(idle) == 1 else "settings have no effect"
-            yield at, f"is off ({switch}: false); {len(idle)} {effect}: {names}"
+            yield at, f"is off ({reason}); {len(idle)} {effect}: {names}"
 
 
 def _server_off(workspace: Workspace) -> Iterator[_Off]:
@@ -47,21 +49,21 @@ def _server_off(workspace: Workspace) -> Iterator[_Off]:
     for name in ("compression", "cdn", "cors"):
         section = getattr(mcp, name)
         if section is not None and not section.enabled:
-            yield ("mcp", name), "enabled", _written(section)
+            yield ("mcp", name), "enabled: false", _written(section)
     if mcp.rate_limiting is not None and not mcp.rate_limiting.enabled:
         used = _SHARED_BY_RATES if _has_other_rates(workspace) else frozenset()
-        yield ("mcp", "rate_limiting"), "enabled", _written(mcp.rate_limiting) - used
+        yield ("mcp", "rate_limiting"), "enabled: false", _written(mcp.rate_limiting) - used
     if not mcp.transport_security.dns_rebinding_protection:
         idle = _written(mcp.transport_security) - {"dns_rebinding_protection"}
-        yield ("mcp", "transport_security"), "dns_rebinding_protection", idle
+        yield ("mcp", "transport_security"), "dns_rebinding_protection: false", idle
     if not mcp.enabled and mcp.tools:
-        yield ("mcp",), "enabled", {"tools"}
+        yield ("mcp",), "enabled: false", {"tools"}
 
 
 def _metrics_off(workspace: Workspace) -> Iterator[_Off]:
     metrics = workspace.observability.metrics
     if not metrics.enabled:
-        yield ("observability", "metrics"), "enabled", _written(metrics)
+        yield ("observability", "metrics"), "enabled: false", _written(metrics)
 
 
 def _shops_off(workspace: Workspace, raw: Mapping[str, Any]) -> Iterator[_Off]:
@@ -70,20 +72,29 @@ def _shops_off(workspace: Workspace, raw: Mapping[str, Any]) -> Iterator[_Off]:
     for name, shop in workspace.shops.items():
         at: Location = ("shops", spellings.get(name, name))
         if not shop.enabled:
-            yield at, "enabled", _written(shop)
+            yield at, "enabled: false", _written(shop)
         elif name == "infrastructure":
             yield from _caches_off(workspace, shop.config.get("caching"), (*at, "config", "caching"))
 
 
 def _caches_off(workspace: Workspace, written: object, at: Location) -> Iterator[_Off]:
     caching = workspace.caching
-    if isinstance(written, Mapping) and "enabled" in written and not caching.enabled:
-        yield at, "enabled", set(written) - {"enabled"}
+    settings = set(written) if isinstance(written, Mapping) else set()
+    if not caching.enabled:
+        reason = "enabled: false" if "enabled" in settings else "enabled: true is not written"
+        yield at, reason, settings - {"enabled"}
+        return
+    if not (caching.keeps_answers or caching.keeps_embeddings or caching.keeps_retrievals):
+        yield (
+            at,
+            "nothing is kept: cache_generations, cache_embeddings and cache_retrievals are false",
+            settings - _KEPT,
+        )
         return
     for name in ("memory", "redis", "disk", "semantic"):
         level = getattr(caching, name)
         if level is not None and not level.enabled:
-            yield (*at, name), "enabled", _written(level)
+            yield (*at, name), "enabled: false", _written(level)
 
 
 def _has_other_rates(workspace: Workspace) -> bool:

@@ -197,6 +197,13 @@ REFUSED: list[tuple[str, dict[str, Any], dict[str, Any], str]] = [
         "as /var/cache/sibyl",
     ),
     (
+        "a cache on disk where Kubernetes mounts nothing",
+        caching(disk={"path": "/data:1"}),
+        {},
+        "spec.workspace.shops.infrastructure.config.caching.disk.path: is /data:1; Kubernetes mounts no volume where "
+        "there is a colon: write /var/cache/sibyl",
+    ),
+    (
         "a cache on disk wherever a variable says",
         caching(disk={"path": "${PLACE:-/data}"}),
         {},

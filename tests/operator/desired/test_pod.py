@@ -73,6 +73,13 @@ def test_a_cache_on_disk_has_a_volume_with_room_for_it(
     assert mounts.get("disk-cache") == path
 
 
+def test_a_node_must_have_the_storage_that_a_cache_on_disk_may_take() -> None:
+    document = {"shops": {"infrastructure": {"config": {"caching": {"disk": {"max_size_gb": 10}}}}}}
+    # 10 GB of 10^9 bytes, and a tenth more, in Mi of 2^20.
+    assert container(workspace=document)["resources"]["requests"]["ephemeral-storage"] == "10491Mi"
+    assert "ephemeral-storage" not in container()["resources"]["requests"]
+
+
 def test_everything_that_is_written_to_is_a_volume() -> None:
     mounts = {mount["mountPath"]: mount["name"] for mount in container()["volumeMounts"]}
     assert mounts == {"/etc/sibyl": "config", "/var/cache/sibyl": "cache", "/tmp": "tmp"}
