@@ -8,7 +8,7 @@ is read at all, so no template can do more than choose between words.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice, pairwise, product
@@ -147,7 +147,8 @@ def _parse(text: str) -> ChoiceTemplate:
         found = list(_walk(tree))
         for node in found:
             _judge(node)
-        if any(isinstance(number, int | float) and abs(number) > LARGEST_NUMBER for number in _constants(found)):
+        constants = tuple(vars(node)["value"] for node in found if type(node).__name__ == "Const")
+        if any(isinstance(number, int | float) and abs(number) > LARGEST_NUMBER for number in constants):
             raise TemplateInvalid("holds a template with a number that is too large; compare with one from 0 to 1")
         template = environment.from_string(tree)
     except TemplateSyntaxError as error:
@@ -155,7 +156,6 @@ def _parse(text: str) -> ChoiceTemplate:
     except (RecursionError, SyntaxError) as error:
         raise TemplateInvalid("holds a template that is nested too deeply; make it flatter") from error
     names = {str(vars(node)["name"]) for node in found if type(node).__name__ == "Name"}
-    constants = tuple(_constants(found))
     return ChoiceTemplate(text, frozenset(names), constants, template)
 
 
@@ -176,10 +176,6 @@ def _walk(node: nodes.Node) -> Iterator[nodes.Node]:
     yield node
     for inner in node.iter_child_nodes():
         yield from _walk(inner)
-
-
-def _constants(found: Sequence[nodes.Node]) -> Iterator[object]:
-    return (vars(node)["value"] for node in found if type(node).__name__ == "Const")
 
 
 def _judge(node: nodes.Node) -> None:
