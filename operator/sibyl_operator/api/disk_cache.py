@@ -15,7 +15,6 @@ CACHE_DIRECTORY: Final = "/var/cache/sibyl"
 """Where every pod has a volume; the data directory of the runtime."""
 CACHE_BYTES: Final = 2**30
 """What that volume has room for without a disk level."""
-GIGABYTE: Final = 10**9
 # Below these a volume would hide what the image, the pod or the kernel has there.
 _TAKEN: Final = (
     "/bin", "/boot", "/dev", "/etc", "/home", "/lib", "/lib64", "/opt", "/proc", "/root", "/run", "/sbin", "/sys",
@@ -28,7 +27,7 @@ _ROOM: Final = 1.1
 def disk_bytes(workspace: Workspace) -> int:
     """What the disk level may take on a volume; 0 without one."""
     level = workspace.caching.disk_level
-    return 0 if level is None else int(level.max_size_gb * GIGABYTE * _ROOM)
+    return 0 if level is None else int(level.max_bytes * _ROOM)
 
 
 def own_volume(workspace: Workspace) -> str | None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Final
 
 from sibyl_runtime.cache.disk import DiskCache, DiskFile
 from sibyl_runtime.cache.memory import MemoryCache
@@ -12,8 +11,6 @@ from sibyl_runtime.cache.protocol import Cache, LevelStats
 from sibyl_runtime.cache.redis import RedisCache
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.workspace import Caching
-
-GIGABYTE: Final = 10**9
 
 
 class LayeredCache:
@@ -53,7 +50,7 @@ def open_disk(caching: Caching, data_directory: Path) -> DiskFile | None:
     if level is None:
         return None
     directory = data_directory / "cache" if level.path is None else Path(level.path)
-    return DiskFile(directory, max_bytes=int(level.max_size_gb * GIGABYTE))
+    return DiskFile(directory, max_bytes=level.max_bytes)
 
 
 def disk_of(caches: Iterable[Cache]) -> DiskFile | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import Field, model_validator
 
@@ -38,6 +38,11 @@ class DiskCache(StrictModel):
     max_size_gb: float = Field(1.0, ge=0.01, le=10_000, description="Largest size, in GB of 10^9 bytes.")
     ttl: float = Field(86_400.0, gt=0, description="Life of an entry, in seconds.")
 
+    @property
+    def max_bytes(self) -> int:
+        """`max_size_gb` in bytes."""
+        return int(self.max_size_gb * 10**9)
+
 
 class SemanticCache(StrictModel):
     """Answers reused for questions that mean the same."""
@@ -47,6 +52,9 @@ class SemanticCache(StrictModel):
     embedding_model: Text | None = Field(None, description="Model that compares questions; the workspace's own.")
     max_entries: int = Field(10_000, ge=1, le=1_000_000, description="Most questions that are compared.")
     ttl: float = Field(3600.0, gt=0, description="Life of an entry, in seconds.")
+
+
+Part = TypeVar("Part", MemoryCache, RedisCache, DiskCache, SemanticCache)
 
 
 class Caching(StrictModel):
@@ -94,31 +102,19 @@ class Caching(StrictModel):
     @property
     def memory_level(self) -> MemoryCache | None:
         """The memory level in effect, its ttl settled; None when it is not used."""
-        if not self.enabled:
-            return None
-        if self.memory is not None:
-            return self.memory.model_copy(update=self._ttl_of(self.memory)) if self.memory.enabled else None
         others = self.redis is not None or self.disk is not None
         chosen = self.backend == "memory" and ("backend" in self.model_fields_set or not others)
-        return MemoryCache(ttl=self.ttl) if chosen else None
+        return self._in_effect(self.memory, MemoryCache if chosen else None)
 
     @property
     def redis_level(self) -> RedisCache | None:
         """The Redis level in effect, its ttl settled; None when it is not used."""
-        if not self.enabled:
-            return None
-        if self.redis is not None:
-            return self.redis.model_copy(update=self._ttl_of(self.redis)) if self.redis.enabled else None
-        return RedisCache(ttl=self.ttl) if self.backend == "redis" else None
+        return self._in_effect(self.redis, RedisCache if self.backend == "redis" else None)
 
     @property
     def disk_level(self) -> DiskCache | None:
         """The disk level in effect, its ttl settled; None when it is not used."""
-        if not self.enabled:
-            return None
-        if self.disk is not None:
-            return self.disk.model_copy(update=self._ttl_of(self.disk)) if self.disk.enabled else None
-        return DiskCache(ttl=self.ttl) if self.backend == "disk" else None
+        return self._in_effect(self.disk, DiskCache if self.backend == "disk" else None)
 
     @property
     def keeps_answers(self) -> bool:
@@ -138,10 +134,14 @@ class Caching(StrictModel):
     @property
     def semantic_cache(self) -> SemanticCache | None:
         """How answers are reused for questions that mean the same, its ttl settled; None when they are not."""
-        if not self.keeps_answers or self.semantic is None or not self.semantic.enabled:
-            return None
-        return self.semantic.model_copy(update=self._ttl_of(self.semantic))
+        return self._in_effect(self.semantic, None) if self.keeps_answers else None
 
-    def _ttl_of(self, level: StrictModel) -> dict[str, float]:
-        inherits = "ttl" in self.model_fields_set and "ttl" not in level.model_fields_set
-        return {"ttl": self.ttl} if inherits else {}
+    def _in_effect(self, written: Part | None, unwritten: type[Part] | None) -> Part | None:
+        """The part as it is used, its ttl settled; `unwritten` is what is used of a part that is not written."""
+        if not self.enabled:
+            return None
+        if written is None:
+            return None if unwritten is None else unwritten(ttl=self.ttl)
+        inherits = "ttl" in self.model_fields_set and "ttl" not in written.model_fields_set
+        settled = written.model_copy(update={"ttl": self.ttl}) if inherits else written
+        return settled if written.enabled else None
