@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Final
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import Cache, SemanticCache, open_cache, open_disk, open_semantic_cache
+from sibyl_runtime.cache import ANSWERS, Cache, SemanticCache, open_cache, open_disk, open_semantic_cache
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
-from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, KeptChunks, KeptVectors
+from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, KeptChunks, KeptVectors, kinds_kept
 from sibyl_runtime.providers.embedding import open_embedder
 from sibyl_runtime.providers.embedding.opening import open_embedding_model
 from sibyl_runtime.providers.llm import open_language_model
@@ -30,8 +29,6 @@ from sibyl_runtime.workspace import (
     format_path,
     redact,
 )
-
-ANSWERS: Final = "answer"
 
 
 def redis_ping(workspace: Workspace) -> RedisPing | None:
@@ -83,12 +80,8 @@ def open_caches(workspace: Workspace, settings: Settings, stack: contextlib.Asyn
     disk = open_disk(caching, settings.data_directory)
     if disk is not None:
         stack.push_async_callback(disk.close)
-    wanted = {ANSWERS: caching.keeps_answers, VECTORS: caching.keeps_embeddings, CHUNKS: caching.keeps_retrievals}
-    opened = {
-        kind: open_cache(caching, namespace=workspace.name, kind=kind, disk=disk)
-        for kind, kept in wanted.items()
-        if kept
-    }
+    kinds = [*([ANSWERS] if caching.keeps_answers else []), *kinds_kept(caching)]
+    opened = {kind: open_cache(caching, namespace=workspace.name, kind=kind, disk=disk) for kind in kinds}
     caches = {kind: cache for kind, cache in opened.items() if cache is not None}
     for cache in caches.values():
         stack.push_async_callback(cache.close)

@@ -15,12 +15,11 @@ from typing import Any
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import AnswerReuse, ToolOutcome, outcome_of
-from sibyl_runtime.cache import AnswerIdentity, Asked, Cache, SemanticCache, answer_key, disk_of
+from sibyl_runtime.cache import ANSWERS, AnswerIdentity, Asked, Cache, SemanticCache, answer_key, disk_of
 from sibyl_runtime.errors import IngestError, NotFound
 from sibyl_runtime.health import HealthChecks, overall
 from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
 from sibyl_runtime.opening import (
-    ANSWERS,
     described,
     identity_of,
     kept_of_searches,

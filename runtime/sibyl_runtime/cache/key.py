@@ -6,9 +6,12 @@ import hashlib
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 import orjson
+
+ANSWERS: Final = "answer"
+"""The kind of entry that is a whole answer."""
 
 
 @dataclass(frozen=True)

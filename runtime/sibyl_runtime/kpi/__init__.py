@@ -12,7 +12,6 @@ from sibyl_runtime.kpi.engine import MeteredEngine
 from sibyl_runtime.kpi.indicators import Indicators, Reading, sampling
 from sibyl_runtime.kpi.instruments import MeteredCache, MeteredLanguageModel, MeteredVectorStore
 from sibyl_runtime.kpi.metrics import (
-    ANSWER_CACHE,
     CLIENT_ERROR,
     ERROR,
     SEMANTIC_CACHE,
@@ -22,7 +21,6 @@ from sibyl_runtime.kpi.metrics import (
 )
 
 __all__ = [
-    "ANSWER_CACHE",
     "CLIENT_ERROR",
     "ERROR",
     "SEMANTIC_CACHE",

@@ -15,6 +15,7 @@ from decimal import Decimal
 from prometheus_client import CollectorRegistry, Counter, ProcessCollector
 
 from sibyl_runtime import errors
+from sibyl_runtime.cache import ANSWERS
 from sibyl_runtime.kpi.families import Families
 from sibyl_runtime.kpi.indicators import Indicators
 from sibyl_runtime.kpi.resources import ProcessUse, read_limits
@@ -26,7 +27,6 @@ ERROR = "error"
 CLIENT_ERROR = "client_error"
 METHODS = ("GET", "POST")
 OTHER_METHOD = "other"
-ANSWER_CACHE = "answer"
 SEMANTIC_CACHE = "semantic"
 PROVIDER_FAULTS = (errors.ProviderError.code, errors.Overloaded.code, errors.DeadlineExceeded.code)
 SERVICE_FAULTS = (
@@ -203,7 +203,7 @@ class CacheMetrics:
         hits = families.counter("sibyl_cache_hits_total", "Calls answered from a cache.", "cache")
         misses = families.counter("sibyl_cache_misses_total", "Calls that no cache had the answer to.", "cache")
         self._hits = {cache: hits.of(cache) for cache in caches}
-        self._missed = misses.of(ANSWER_CACHE)
+        self._missed = misses.of(ANSWERS)
         rate = families.gauge("sibyl_cache_hit_rate", "Hits of this cache among lookups since start, 0 to 1.", "cache")
         for cache, counter in self._hits.items():
             rate.of(cache).set_function(self._share_of([counter]))

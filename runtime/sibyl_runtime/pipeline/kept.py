@@ -19,6 +19,7 @@ from sibyl_runtime.errors import SibylError
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store.records import Hit
+from sibyl_runtime.workspace import Caching
 
 VECTORS: Final = "embedding"
 CHUNKS: Final = "retrieval"
@@ -33,6 +34,12 @@ _FIELDS: Final = (
     ("metadata", dict),
     ("tokens", int),
 )
+
+
+def kinds_kept(caching: Caching) -> list[str]:
+    """The kinds of entries that a workspace keeps of its searches."""
+    kept = {VECTORS: caching.keeps_embeddings, CHUNKS: caching.keeps_retrievals}
+    return [kind for kind, keeps in kept.items() if keeps]
 
 
 @dataclass(frozen=True)

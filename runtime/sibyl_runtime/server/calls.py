@@ -11,8 +11,9 @@ from typing import Any
 from starlette.requests import ClientDisconnect
 
 from sibyl_runtime.answering import ToolOutcome
+from sibyl_runtime.cache import ANSWERS
 from sibyl_runtime.errors import SibylError
-from sibyl_runtime.kpi import ANSWER_CACHE, SEMANTIC_CACHE, RuntimeMetrics
+from sibyl_runtime.kpi import SEMANTIC_CACHE, RuntimeMetrics
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.pipeline.listening import Listener
 from sibyl_runtime.server import catalogue
@@ -115,7 +116,7 @@ class ToolCalls:
             if outcome.reuse is None:
                 self._metrics.caches.missed()
             else:
-                self._metrics.caches.hit(SEMANTIC_CACHE if outcome.reuse.kind == "semantic" else ANSWER_CACHE)
+                self._metrics.caches.hit(SEMANTIC_CACHE if outcome.reuse.kind == "semantic" else ANSWERS)
         self._metrics.tools.answered(facts.tool, time.perf_counter() - facts.started, outcome.tokens_used)
 
 

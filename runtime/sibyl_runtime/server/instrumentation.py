@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import Cache
+from sibyl_runtime.cache import ANSWERS, Cache
 from sibyl_runtime.kpi import (
-    ANSWER_CACHE,
     SEMANTIC_CACHE,
     CacheLevelCollector,
     EmbeddingCollector,
@@ -22,7 +21,7 @@ from sibyl_runtime.kpi import (
     RuntimeMetrics,
 )
 from sibyl_runtime.pipeline.context import Services
-from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept
+from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, kinds_kept
 from sibyl_runtime.workspace import Workspace, latency_buckets
 
 
@@ -36,7 +35,7 @@ def metrics_for(workspace: Workspace) -> RuntimeMetrics:
         models=_models(workspace),
         vector_store=workspace.default_vector_store[0],
         caches=_caches(workspace),
-        search_caches=[VECTORS] * workspace.caching.keeps_embeddings + [CHUNKS] * workspace.caching.keeps_retrievals,
+        search_caches=kinds_kept(workspace.caching),
     )
     return RuntimeMetrics(labels, latency_buckets=latency_buckets(workspace), kpis=workspace.kpis)
 
@@ -86,7 +85,7 @@ def identify(metrics: RuntimeMetrics, *, config_hash: str, embedder: str) -> Non
 
 def _caches(workspace: Workspace) -> tuple[str, ...]:
     caching = workspace.caching
-    used = {ANSWER_CACHE: caching.keeps_answers, SEMANTIC_CACHE: caching.semantic_cache is not None}
+    used = {ANSWERS: caching.keeps_answers, SEMANTIC_CACHE: caching.semantic_cache is not None}
     return tuple(name for name, use in used.items() if use)
 
 
