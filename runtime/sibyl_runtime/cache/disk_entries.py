@@ -34,7 +34,8 @@ _MARGIN: Final = 64
 # `value` comes last: what stands before it is read without it. Figures are kept by triggers, as counting takes long.
 _TABLES: Final = """
 CREATE TABLE owners (
-    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, entries INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
+    id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
+    entries INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0
 );
 CREATE TABLE entries (
     id INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, owner INTEGER NOT NULL, size INTEGER NOT NULL,
@@ -48,7 +49,7 @@ END;
 CREATE TRIGGER gone AFTER DELETE ON entries BEGIN
     UPDATE owners SET entries = entries - 1, bytes = bytes - OLD.size WHERE id = OLD.owner;
 END;
-"""  # noqa: E501
+"""
 
 
 class WrongForm(sqlite3.DatabaseError):
