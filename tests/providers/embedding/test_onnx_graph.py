@@ -13,7 +13,7 @@ import pytest
 
 from sibyl_runtime.providers.embedding.encoder import LONGEST_PADDED
 from sibyl_runtime.providers.embedding.model_files import EncoderShape
-from sibyl_runtime.providers.embedding.onnx_graph import build_graph
+from sibyl_runtime.providers.embedding.onnx_graph import build_graph, zero_point_weights
 from sibyl_runtime.providers.embedding.onnx_session import OnnxEncoder
 from sibyl_runtime.providers.protocols import Vectors
 from tests.support.tiny_model import HEADS, HIDDEN, LAYERS, tiny_weights
@@ -115,6 +115,25 @@ def test_a_row_of_zeros_survives_int8(tmp_path: Path) -> None:
     weights["encoder.layer.0.output.dense.weight"][:] = 0
     onnx.save(build_graph(weights, SHAPE, int8=True), tmp_path / "graph.onnx")
     assert np.isfinite(OnnxEncoder(tmp_path / "graph.onnx", threads=1).encode([[2, 5, 3]])).all()
+
+
+@pytest.mark.parametrize("shape", [SHAPE, replace(SHAPE, activation="relu")], ids=["gelu", "relu"])
+def test_an_int8_vector_does_not_depend_on_the_batch(tmp_path: Path, shape: EncoderShape) -> None:
+    opened = encoder(tmp_path, shape, int8=True)
+    together = opened.encode(BATCH)
+    alone = np.vstack([opened.encode([ids]) for ids in BATCH])
+    assert np.sum(together * alone, axis=1).min() > 0.999999
+
+
+def test_weights_of_zero_points_take_them_off_and_fit_int8() -> None:
+    integers = np.round(np.random.default_rng(3).uniform(-127, 127, (300, 7))).astype(np.float32)
+    integers[:, 0] = 127
+    integers[:, 1] = 0
+    offsets = zero_point_weights(integers)
+    activations, zero = np.arange(300) % 256, 77
+    wide = np.concatenate([activations, np.full(len(offsets), zero)])
+    assert np.abs(offsets).max() <= 127
+    np.testing.assert_array_equal(wide @ np.vstack([integers, offsets]), (activations - zero) @ integers)
 
 
 def test_a_missing_tensor_is_named() -> None:

@@ -4,12 +4,19 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
 
 from sibyl_runtime.errors import StartupError
-from sibyl_runtime.providers.embedding.onnx_session import OnnxEncoder
+from sibyl_runtime.providers.embedding import onnx_session
+from sibyl_runtime.providers.embedding.onnx_graph import build_graph
+from sibyl_runtime.providers.embedding.onnx_session import EXACT_INT8, OnnxEncoder, open_session
+from tests.providers.embedding.test_onnx_graph import BATCH, SHAPE
+from tests.support.tiny_model import tiny_weights
 
 SERVE = """
 import asyncio, sys
@@ -60,3 +67,18 @@ def test_a_file_that_is_no_graph_is_named(tmp_path: Path) -> None:
     graph.write_bytes(b"not a graph")
     with pytest.raises(StartupError, match=f"model: {graph} cannot be loaded; delete it and start again: "):
         OnnxEncoder(graph, threads=1)
+
+
+@pytest.mark.parametrize("native", [True, False])
+def test_products_are_exact_where_the_processor_would_overflow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, native: bool
+) -> None:
+    """The vectors of a collection must not depend on the processor that made them."""
+    onnx.save(build_graph(tiny_weights(), SHAPE, int8=True), tmp_path / "graph.onnx")
+    here = OnnxEncoder(tmp_path / "graph.onnx", threads=1).encode(BATCH)
+    monkeypatch.setattr(onnx_session, "multiplies_int8", lambda: native)
+    options = open_session(tmp_path / "graph.onnx", threads=1).get_session_options()
+    with nullcontext() if not native else pytest.raises(RuntimeError, match=EXACT_INT8):
+        assert options.get_session_config_entry(EXACT_INT8) == "1"
+    there = OnnxEncoder(tmp_path / "graph.onnx", threads=1).encode(BATCH)
+    np.testing.assert_allclose(here, there, atol=1e-6)

@@ -36,22 +36,21 @@ def cpu_quota(root: Path = CGROUP_ROOT, membership: Path = CGROUP_MEMBERSHIP) ->
     return min(quotas, default=None)
 
 
-def pays_int8(cpu_info: str) -> bool:
+def multiplies_int8(cpu_info: Path = CPU_INFO) -> bool:
     """True where the processor multiplies int8 vectors natively; elsewhere int8 is slower than float32."""
-    for line in cpu_info.splitlines():
-        if line.startswith("flags"):
-            return not INT8_FLAGS.isdisjoint(line.partition(":")[2].split())
-    return False
+    try:
+        lines = cpu_info.read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line.partition(":")[2] for line in lines if line.startswith("flags")), "")
+    return not INT8_FLAGS.isdisjoint(flags.split())
 
 
 def choose_precision(wanted: str, cpu_info: Path = CPU_INFO) -> str:
     """`int8` or `fp32`: what was asked for, and for `auto` what this processor is fast at."""
     if wanted != "auto":
         return wanted
-    try:
-        return "int8" if pays_int8(cpu_info.read_text()) else "fp32"
-    except OSError:
-        return "fp32"
+    return "int8" if multiplies_int8(cpu_info) else "fp32"
 
 
 def _control_groups(root: Path, membership: Path) -> Iterator[Path]:

@@ -30,7 +30,7 @@ CACHE_VARIABLE = "SIBYL_CACHE_DIR"
 BUILD_MODULE = "sibyl_runtime.providers.embedding.build"
 
 # Raise with every change of `onnx_graph` that changes vectors or speed; files of other versions are not read.
-RECIPE = 2
+RECIPE = 3
 
 Kind = Literal["embedding", "reranking"]
 

@@ -26,11 +26,10 @@ OPSET = 20
 IR_VERSION = 10
 CONTRIB_DOMAIN = "com.microsoft"
 
-# Weights, and activations of one token, that share a scale. Blocks of 128 save a tenth of the time, and cost what must
-# not be lost: onnxruntime then gives a text another vector (cosine down to 0.9997) when it shares a batch.
-BLOCK = 64
 INT8_RANGE = 127
-INT8_ZERO_POINT = 128
+UINT8_RANGE = 255
+# Below this the numbers of a token are all zero, and any scale is right but 0.
+SMALLEST_SCALE = 1e-12
 
 
 def build_graph(weights: Mapping[str, Vectors], shape: EncoderShape, *, int8: bool) -> onnx.ModelProto:
@@ -52,11 +51,16 @@ def encoded(
 ) -> str:
     """Add the encoder; the name of its output, batch x tokens x hidden. `segments` is the input that tells the two
     texts of a pair apart, shaped as the token ids are; None: one text, of segment 0."""
-    hidden = _embed(graph, weights, shape, int8=int8, segments=segments)
-    mask = _Mask(graph.node("Cast", [ATTENTION_MASK], to=TensorProto.INT32), _unmasked(graph))
+    embedded = _embed(graph, weights, shape, int8=int8, segments=segments)
+    hidden = graph.rows(embedded, shape.hidden)
+    batch = _Batch(
+        tokens=graph.node("Cast", [ATTENTION_MASK], to=TensorProto.INT32),
+        unmasked=_unmasked(graph),
+        by_text=graph.node("Concat", [graph.node("Shape", [INPUT_IDS]), graph.constant([-1], np.int64)], axis=0),
+    )
     for number in range(shape.layers):
-        hidden = _layer(graph, _Layer(weights, f"encoder.layer.{number}.", shape, int8), hidden, mask)
-    return hidden
+        hidden = _layer(graph, _Layer(weights, f"encoder.layer.{number}.", shape, int8), hidden, batch)
+    return graph.node("Reshape", [hidden, batch.by_text])
 
 
 def _unmasked(graph: Graph) -> str:
@@ -101,6 +105,14 @@ class Graph:
             branches.append(helper.make_graph([node], f"{name}_graph", [], [made]))
         return self.node("If", [condition], then_branch=branches[0], else_branch=branches[1])
 
+    def rows(self, values: str, width: int) -> str:
+        """batch x tokens x width as one row per token: products and norms know nothing of texts."""
+        return self.node("Reshape", [values, self.constant([-1, width], np.int64)])
+
+    def column(self, values: str) -> str:
+        """One number per row, as a column."""
+        return self.node("Unsqueeze", [values, self.constant([1], np.int64)])
+
     def constant(self, values: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> str:
         name = f"constant_{len(self._constants)}"
         array = np.asarray(values, dtype=dtype, order="C")
@@ -117,11 +129,13 @@ class Graph:
 
 
 @dataclass(frozen=True)
-class _Mask:
-    """Names of values: which tokens count (int32, batch x tokens), and whether that can be left out (a scalar)."""
+class _Batch:
+    """Names of values that attention needs beside a row per token: which tokens count (int32, batch x tokens), whether
+    that can be left out (a scalar), and the shape in which rows are texts again."""
 
     tokens: str
-    idle: str
+    unmasked: str
+    by_text: str
 
 
 @dataclass(frozen=True)
@@ -161,8 +175,8 @@ def _gather_int8(graph: Graph, table: Vectors) -> str:
     return graph.node("Mul", [graph.node("Cast", [rows], to=TensorProto.FLOAT), scale])
 
 
-def _layer(graph: Graph, layer: _Layer, hidden: str, mask: _Mask) -> str:
-    attended = _dense(graph, layer, "attention.output.dense", _attention(graph, layer, hidden, mask))
+def _layer(graph: Graph, layer: _Layer, hidden: str, batch: _Batch) -> str:
+    attended = _dense(graph, layer, "attention.output.dense", _attention(graph, layer, hidden, batch))
     hidden = _layer_norm(
         graph, graph.node("Add", [attended, hidden]), layer.weights, f"{layer.prefix}attention.output.", layer.shape
     )
@@ -172,17 +186,17 @@ def _layer(graph: Graph, layer: _Layer, hidden: str, mask: _Mask) -> str:
     return _layer_norm(graph, graph.node("Add", [narrow, hidden]), layer.weights, f"{layer.prefix}output.", layer.shape)
 
 
-def _attention(graph: Graph, layer: _Layer, hidden: str, mask: _Mask) -> str:
+def _attention(graph: Graph, layer: _Layer, hidden: str, batch: _Batch) -> str:
     names = [f"attention.self.{part}" for part in ("query", "key", "value")]
     weight = np.concatenate([layer.tensor(f"{name}.weight") for name in names])
     bias = np.concatenate([layer.tensor(f"{name}.bias") for name in names])
-    joined = _product(graph, hidden, weight, bias, int8=layer.int8)
-    query, key, value = graph.nodes("Split", [joined], 3, axis=2, num_outputs=3)
-    parts = [query, key, value]
-    return graph.either(
-        mask.idle, "MultiHeadAttention", parts, [*parts, "", mask.tokens], domain=CONTRIB_DOMAIN,
+    joined = graph.node("Reshape", [_product(graph, hidden, weight, bias, int8=layer.int8), batch.by_text])
+    parts = graph.nodes("Split", [joined], 3, axis=2, num_outputs=3)
+    attended = graph.either(
+        batch.unmasked, "MultiHeadAttention", parts, [*parts, "", batch.tokens], domain=CONTRIB_DOMAIN,
         num_heads=layer.shape.heads,
     )  # fmt: skip
+    return graph.rows(attended, layer.shape.hidden)
 
 
 def _dense(graph: Graph, layer: _Layer, name: str, hidden: str) -> str:
@@ -198,20 +212,43 @@ def _product(graph: Graph, hidden: str, weight: Vectors, bias: Vectors, *, int8:
 
 
 def _product_int8(graph: Graph, hidden: str, weight: Vectors, bias: Vectors) -> str:
-    """A scale per block of weights and per block of each token's activations.
+    """A scale per output for the weights; a scale and a zero point per token for the activations.
 
-    ONNX's own dynamic quantisation has one scale for the activations of a whole batch. It is a fifth faster, has ten
-    times the error, and makes a vector depend on the texts that happen to share its batch.
+    ONNX's own dynamic quantisation has one scale for the activations of a whole batch: twice the error, and a vector
+    that depends on the texts that happen to share its batch. Here the integers of a token depend on nothing else.
     """
-    outputs, inputs = weight.shape
-    blocks = -(-inputs // BLOCK)
-    padded = np.pad(weight, ((0, 0), (0, blocks * BLOCK - inputs))).reshape(outputs, blocks, BLOCK)
-    scales = _scales(padded, axis=2)
-    quantised = graph.constant(np.round(padded / scales) + INT8_ZERO_POINT, np.uint8)
-    names = [hidden, quantised, graph.constant(scales[:, :, 0]), "", "", graph.constant(bias)]
-    sizes = {"K": inputs, "N": outputs, "bits": 8, "block_size": BLOCK}
-    # Accuracy level 4 multiplies in int8; the lower levels would unpack the weights to float first.
-    return graph.node("MatMulNBits", names, domain=CONTRIB_DOMAIN, accuracy_level=4, **sizes)
+    scales = _scales(weight, axis=1)
+    integers = np.round(weight / scales).T
+    offsets = zero_point_weights(integers)
+    scale, zero, quantised = _quantised_rows(graph, hidden)
+    zeros = graph.node("Expand", [graph.column(zero), graph.constant([1, len(offsets)], np.int64)])
+    wide = graph.node("Concat", [quantised, zeros], axis=1)
+    weights = graph.constant(np.vstack([integers, offsets]), np.int8)
+    inputs = [wide, weights, graph.constant(1), graph.constant(scales[:, 0])]
+    product = graph.node("MatMulIntegerToFloat", inputs, domain=CONTRIB_DOMAIN)
+    return graph.node("Add", [graph.node("Mul", [product, graph.column(scale)]), graph.constant(bias)])
+
+
+def _quantised_rows(graph: Graph, values: str) -> tuple[str, str, str]:
+    """`values` as uint8, with the scale and the zero point of each row: value = scale x (integer - zero point)."""
+    axis = graph.constant([1], np.int64)
+    above = graph.node("Relu", [graph.node("ReduceMax", [values, axis], keepdims=0)])
+    below = graph.node("Relu", [graph.node("Neg", [graph.node("ReduceMin", [values, axis], keepdims=0)])])
+    step = graph.node("Mul", [graph.node("Add", [above, below]), graph.constant(1 / UINT8_RANGE)])
+    scale = graph.node("Max", [step, graph.constant(SMALLEST_SCALE)])
+    zero = graph.node("QuantizeLinear", [below, scale], axis=0)
+    return scale, zero, graph.node("QuantizeLinear", [values, scale, zero], axis=0)
+
+
+def zero_point_weights(integers: Vectors) -> Vectors:
+    """Rows to append to `integers` (inputs x outputs) that multiply a token's zero point, so that the product comes
+    out as if the zero point had been taken off each activation. Several, since none may leave the range of int8."""
+    left = -integers.sum(axis=0)
+    rows = [np.zeros_like(left)]
+    while left.any():
+        rows.append(np.clip(left, -INT8_RANGE, INT8_RANGE))
+        left = left - rows[-1]
+    return np.vstack(rows)
 
 
 def _scales(values: Vectors, *, axis: int) -> Vectors:

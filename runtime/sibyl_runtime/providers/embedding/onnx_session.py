@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sibyl_runtime.errors import StartupError
+from sibyl_runtime.providers.embedding.cpu import multiplies_int8
 from sibyl_runtime.providers.embedding.encoder import ATTENTION_MASK, EMBEDDINGS, INPUT_IDS, POOLED, TokenIds, pad
 from sibyl_runtime.providers.protocols import Vectors
 
@@ -23,6 +24,9 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as native
 
 BATCH_TOKENS = 512
+
+EXACT_INT8 = "session.x64quantprecision"
+"""A session with this entry multiplies integers exactly on every processor. It is slower where others are exact too."""
 
 _ERRORS_ONLY = 3
 
@@ -64,4 +68,7 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.enable_mem_pattern = False
     options.log_severity_level = _ERRORS_ONLY
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if not multiplies_int8():
+        # Without such instructions, onnxruntime's fast kernels add products in 16 bits, which overflow: wrong vectors.
+        options.add_session_config_entry(EXACT_INT8, "1")
     return options
