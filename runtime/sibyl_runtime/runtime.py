@@ -29,6 +29,7 @@ from sibyl_runtime.opening import (
     open_services,
     redis_ping,
 )
+from sibyl_runtime.pipeline.asking import Answered, Ask
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, SkippedFile
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.pipeline.engine import PipelineEngine, invalid_arguments
@@ -197,6 +198,32 @@ class Runtime:
             )
         await narration.complete(outcome, piece_size(self.workspace, tool.pipeline, parameters))
         return outcome
+
+    async def run_pipeline(
+        self,
+        pipeline: str,
+        parameters: Mapping[str, Any],
+        *,
+        deadline: Deadline,
+        progress: Progress | None = None,
+        ask: Ask | None = None,
+    ) -> PipelineResult:
+        """Run a pipeline as it is, and not as a tool. Steps that call tools do it by `ask`; None: as callers do."""
+        return await self.engine.run(pipeline, parameters, deadline=deadline, progress=progress, ask=ask or self.ask)
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> Answered:
+        """A call whose answer is made to be kept, and read by nobody. Raises as `call_tool` does."""
+        outcome = await self.call_tool(tool, arguments, deadline=deadline)
+        return Answered(
+            found=outcome.cache == "hit",
+            empty=not outcome.output["sources"],
+            tokens=outcome.tokens_used,
+            cost_usd=outcome.cost_usd,
+        )
+
+    async def corpus_version(self) -> int:
+        """The version of what is stored, about a second old at most. Raises as VectorStore.counts does."""
+        return await self._version.current()
 
     async def ingest(
         self,

@@ -72,3 +72,17 @@ def test_an_unknown_pipeline_and_a_wrong_parameter_are_one_line(command: Command
     assert (wrong.code, wrong.stderr.splitlines()[-1]) == (
         1, "sibyl: quary: unknown parameter. Did you mean query?",
     )  # fmt: skip
+
+
+def test_warming_the_memory_of_the_command_is_refused(command: Command, workspace: Path) -> None:
+    workspace.write_text(
+        "shops: {infrastructure: {config: {caching: {enabled: true}}}}\n"
+        "pipelines: {warm: {steps: [{use: infrastructure.cache_warming, config: {queries: [a]}}]}}\n"
+    )
+    ended = command("pipeline", "run", "-f", workspace, "-p", "warm")
+    assert ended.code != 0
+    assert (
+        'pipeline "warm" warms caches that end with this command: they are in the memory of a process; `sibyl serve` '
+        "warms its own when it starts and when documents change; for this command, add the level redis or disk under "
+        "shops.infrastructure.config.caching"
+    ) in " ".join(ended.stderr.split())

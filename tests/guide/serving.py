@@ -30,7 +30,7 @@ async def serving(runtime: Runtime, metrics: RuntimeMetrics) -> AsyncIterator[Se
     lifecycle, stop, ready = Lifecycle(), StopSignal(), asyncio.Event()
     api, watch = bind("127.0.0.1", 0, setting="test"), bind("127.0.0.1", 0, setting="test")
     listeners = Listeners(api, watch)
-    applications = create_applications(runtime, metrics, lifecycle)
+    applications = create_applications(runtime, metrics, lifecycle, warms=runtime)
     task = asyncio.create_task(
         serve(applications, listeners, lifecycle, stop, draining=Draining(0.0, 5.0), on_ready=lambda _: ready.set())
     )

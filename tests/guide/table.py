@@ -15,7 +15,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "guide-coverage.md"
 MODULES = (
     "test_cluster_blocks", "test_ingest_blocks", "test_model_blocks", "test_refused_blocks", "test_reranking_blocks",
     "test_retrieval_blocks", "test_serving_blocks", "test_store_blocks", "test_cache_blocks",
-    "test_cache_blocks_semantic",
+    "test_cache_blocks_semantic", "test_cache_blocks_warming",
 )  # fmt: skip
 INTRODUCTION = """# Coverage of the performance guide
 

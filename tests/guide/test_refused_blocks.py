@@ -22,18 +22,6 @@ REFUSED = (
             "available: cpu, or set backend: torch",
         ),
     ),
-    Row(
-        448,
-        0,
-        sets="the technique infrastructure.cache_warming with `queries`",
-        effect="",
-        refused=(
-            "pipelines.warm_cache.steps[0].use: `infrastructure.cache_warming` is not available in this version; "
-            "available: ai_generation.generation, data.load_documents, data.store_vectors, "
-            "infrastructure.query_classifier, rag.augmentation, rag.chunking, rag.embedding, rag.query_processing, "
-            "rag.reranking, rag.retrieval",
-        ),
-    ),
 )
 
 

@@ -12,6 +12,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 
 from sibyl_runtime.errors import DeadlineExceeded, InvalidParameters, NotFound, Overloaded, StepFailed
+from sibyl_runtime.pipeline.asking import Answered
 from sibyl_runtime.pipeline.context import Deadline, StepContext
 from sibyl_runtime.pipeline.engine import PipelineEngine
 from sibyl_runtime.techniques import REGISTRY, load_documents
@@ -98,6 +99,10 @@ async def test_settings_are_worked_out_once_where_no_parameter_can_change_them(
     assert (step.seen[0] is step.seen[1]) is same
 
 
+async def kept(_: str, __: Mapping[str, Any], ___: Deadline) -> Answered:
+    return Answered(found=True, empty=False, tokens=0, cost_usd=0.0)
+
+
 async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text(TEXT)
     ingested = await parts.run("ingest", path=str(tmp_path))
@@ -109,10 +114,12 @@ async def test_results_have_the_fields_that_the_contract_promises(parts: Parts, 
             "around": {"steps": [{"use": f"rag.{name}"} for name in AROUND_A_SEARCH]},
             "find": with_reranking,
             "judge": {"steps": [{"use": "infrastructure.query_classifier"}]},
+            "warm": {"steps": [{"use": "infrastructure.cache_warming", "config": {"queries": ["pools"]}}]},
         },
+        "shops": {"infrastructure": {"config": {"caching": {"enabled": True}}}},
     }
     parts.models = {"default": ScriptedModel()}
-    others = [await parts.run(name, query="pools") for name in ("around", "find", "judge")]
+    others = [await parts.run(name, query="pools", ask=kept) for name in ("around", "find", "judge", "warm")]
     runs = [ingested, answered, *others]
     promised = {spec.short: spec.results for spec in TECHNIQUES.values() if spec.available}
     given = {step: frozenset(result) for run in runs for step, result in run.results.items()}

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sibyl_runtime.pipeline.asking import Ask
 from sibyl_runtime.pipeline.context import Deadline, Services
 from sibyl_runtime.pipeline.engine import PipelineEngine
 from sibyl_runtime.pipeline.kept import NOTHING_KEPT, Kept
@@ -238,11 +239,13 @@ class Parts:
         *,
         deadline: Deadline | None = None,
         progress: Progress | None = None,
+        ask: Ask | None = None,
         **parameters: object,
     ) -> PipelineResult:
         """Run a pipeline of the workspace."""
         engine = PipelineEngine(self.services())
-        return await engine.run(pipeline, parameters, deadline=deadline or Deadline.after(None), progress=progress)
+        end = deadline or Deadline.after(None)
+        return await engine.run(pipeline, parameters, deadline=end, progress=progress, ask=ask)
 
     async def ingest(self, path: object, **settings: Any) -> IngestLedger:
         """Run the pipeline `ingest` over a path; what it saw."""

@@ -13,7 +13,15 @@ from typing import Any
 import pytest
 import yaml
 
-from sibyl_runtime.workspace import Caching, Workspace, WorkspaceInvalid, load_document, parse_workspace, technique
+from sibyl_runtime.workspace import (
+    CACHE_WARMING,
+    Caching,
+    Workspace,
+    WorkspaceInvalid,
+    load_document,
+    parse_workspace,
+    technique,
+)
 
 GUIDE = Path(__file__).resolve().parents[3] / "shared" / "guide" / "000_952204980b706613.txt"
 
@@ -108,9 +116,11 @@ def searching(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def document_of(written: Mapping[str, Any]) -> dict[str, Any]:
-    """The block in a minimal document: `steps` in a pipeline, a model for a provider that is given none, and a search
-    for a pipeline that answers without one."""
-    minimal = {"providers": {"llm": {"primary": {"kind": "openai", "model": "gpt-3.5-turbo"}}}}
+    """The block in a minimal document: `steps` in a pipeline, a model for a provider that is given none, a search for
+    a pipeline that answers without one, and caches for one that warms them."""
+    minimal: dict[str, Any] = {"providers": {"llm": {"primary": {"kind": "openai", "model": "gpt-3.5-turbo"}}}}
+    if CACHE_WARMING in str(written.get("pipelines")):
+        minimal["shops"] = {"infrastructure": {"config": {"caching": {"enabled": True}}}}
     if "steps" not in written:
         document = merged(minimal, written)
         for pipeline in document.get("pipelines", {}).values():

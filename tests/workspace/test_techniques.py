@@ -33,6 +33,7 @@ def test_this_version_has_these_techniques() -> None:
         "ai_generation.generation",
         "data.load_documents",
         "data.store_vectors",
+        "infrastructure.cache_warming",
         "infrastructure.query_classifier",
         "rag.augmentation",
         "rag.chunking",

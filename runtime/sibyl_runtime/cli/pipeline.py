@@ -15,7 +15,14 @@ from sibyl_runtime.cli.run import reported, run_async
 from sibyl_runtime.errors import InvalidParameters
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.pipeline.run import PipelineResult
-from sibyl_runtime.workspace import ArgumentsInvalid, Pipeline, Workspace, parse_workspace, validate_parameters
+from sibyl_runtime.workspace import (
+    ArgumentsInvalid,
+    Pipeline,
+    Workspace,
+    parse_workspace,
+    validate_parameters,
+    warming_pipelines,
+)
 
 SHOWN_VALUE = 200
 """Characters of a value that are shown to people; --json shows all."""
@@ -84,14 +91,27 @@ async def _run(
     from sibyl_runtime.runtime import Runtime
 
     settings = settings_for(data_directory)
-    runtime = await Runtime.open(joined(read_document(file), settings, os.environ), os.environ, settings)
+    source = read_document(file)
+    _check_warming(parse_workspace(source.raw, source=source.source, lines=source.lines, environ=os.environ), name)
+    runtime = await Runtime.open(joined(source, settings, os.environ), os.environ, settings)
     try:
         if name in runtime.workspace.effective_pipelines:
             parameters = _checked(runtime.workspace, name, parameters)
         with progress_shown() as progress:
-            return await runtime.engine.run(name, parameters, deadline=Deadline.after(timeout), progress=progress)
+            return await runtime.run_pipeline(name, parameters, deadline=Deadline.after(timeout), progress=progress)
     finally:
         await runtime.close()
+
+
+def _check_warming(workspace: Workspace, name: str) -> None:
+    """Raises InvalidParameters for a pipeline that would warm the memory of this command, which ends with it."""
+    caching = workspace.caching
+    if name in warming_pipelines(workspace) and caching.redis_level is None and caching.disk_level is None:
+        raise InvalidParameters(
+            f'pipeline "{name}" warms caches that end with this command: they are in the memory of a process; '
+            "`sibyl serve` warms its own when it starts and when documents change; for this command, add the level "
+            "redis or disk under shops.infrastructure.config.caching"
+        )
 
 
 def _checked(workspace: Workspace, name: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:

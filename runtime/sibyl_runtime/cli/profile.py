@@ -131,7 +131,7 @@ async def _ready(runtime: Runtime, work: PipelineRuns | ServiceLoad) -> Callable
 
         async def run() -> str:
             for _ in range(work.times):
-                await runtime.engine.run(work.pipeline, parameters, deadline=Deadline.after(None))
+                await runtime.run_pipeline(work.pipeline, parameters, deadline=Deadline.after(None))
             return f"{work.pipeline}, {plural(work.times, 'run')}"
 
         return run

@@ -133,7 +133,14 @@ async def _run(
 
     timeout = min(SHUTDOWN_SECONDS, opened.runtime.workspace.mcp.timeout + 1.0)
     await serve_applications(
-        create_applications(opened.runtime, metrics, lifecycle, index=opened.index, tracing=opened.tracing),
+        create_applications(
+            opened.runtime,
+            metrics,
+            lifecycle,
+            index=opened.index,
+            tracing=opened.tracing,
+            warms=opened.runtime,
+        ),
         listeners,
         lifecycle,
         stop,

@@ -9,6 +9,7 @@ from typing import Any
 
 from sibyl_runtime.kpi.instruments import CANCELLED
 from sibyl_runtime.kpi.metrics import ERROR, SUCCESS, RuntimeMetrics
+from sibyl_runtime.pipeline.asking import Ask
 from sibyl_runtime.pipeline.context import Deadline, Fallback, Progress, Services, StageTiming
 from sibyl_runtime.pipeline.engine import AS_REGISTERED, PipelineEngine
 from sibyl_runtime.pipeline.listening import Listener
@@ -35,13 +36,20 @@ class MeteredEngine(PipelineEngine):
         progress: Progress | None = None,
         instead: Mapping[str, Technique] = AS_REGISTERED,
         listener: Listener | None = None,
+        ask: Ask | None = None,
     ) -> PipelineResult:
         """See PipelineEngine."""
         started = time.perf_counter()
         status = ERROR
         try:
             result = await super().run(
-                pipeline, parameters, deadline=deadline, progress=progress, instead=instead, listener=listener
+                pipeline,
+                parameters,
+                deadline=deadline,
+                progress=progress,
+                instead=instead,
+                listener=listener,
+                ask=ask,
             )
             status = SUCCESS
         except asyncio.CancelledError:

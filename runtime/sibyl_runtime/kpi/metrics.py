@@ -19,6 +19,7 @@ from sibyl_runtime.cache import ANSWERS
 from sibyl_runtime.kpi.families import Families
 from sibyl_runtime.kpi.indicators import Indicators
 from sibyl_runtime.kpi.resources import ProcessUse, read_limits
+from sibyl_runtime.kpi.warming import WarmingMetrics
 from sibyl_runtime.kpi.window import SlidingWindow
 from sibyl_runtime.workspace import Kpi
 
@@ -47,6 +48,7 @@ class KnownLabels:
     vector_store: str
     caches: Sequence[str]
     search_caches: Sequence[str] = ()
+    warms: bool = False
 
 
 class RequestMetrics:
@@ -265,6 +267,7 @@ class RuntimeMetrics:
         self.models = ModelMetrics(self.families, labels.models)
         self.caches = CacheMetrics(self.families, labels.caches) if labels.caches else None
         self.search_caches = SearchCacheMetrics(self.families, labels.search_caches) if labels.search_caches else None
+        self.warming = WarmingMetrics(self.families) if labels.warms else None
         self._store = labels.vector_store
         self._operations = self.families.counter(
             "sibyl_vector_store_operations_total", "Operations on the vector store.", "operation", "provider"

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 
 from sibyl_runtime.errors import StepFailed
+from sibyl_runtime.pipeline.asking import Ask
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.kept import NOTHING_KEPT, Kept
 from sibyl_runtime.pipeline.ledger import IngestLedger, IngestProgress, Progress, SkippedFile
@@ -89,6 +90,8 @@ class StepContext:
     """Steps that asked a model in vain, which may charge for it: what the run cost is not known."""
     listener: Listener | None = None
     """Who hears the answer while it is made: set for the step whose answer will be the run's, None for all others."""
+    ask: Ask | None = None
+    """Calls tools of the runtime that this run is of."""
 
     async def tell(self, event: Event) -> None:
         """Let the listener hear `event`, at its own pace. Not timed: a slow reader is not a slow stage."""

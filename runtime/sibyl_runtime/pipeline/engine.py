@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from sibyl_runtime.errors import InvalidParameters, NotFound, SibylError, StepFailed
+from sibyl_runtime.pipeline.asking import Ask
 from sibyl_runtime.pipeline.context import Fallback, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.failures import Failures
@@ -77,10 +78,12 @@ class PipelineEngine:
         progress: Progress | None = None,
         instead: Mapping[str, Technique] = AS_REGISTERED,
         listener: Listener | None = None,
+        ask: Ask | None = None,
     ) -> PipelineResult:
         """Run the steps in order. `instead` holds, by id, techniques that stand in for the registered ones this once.
 
-        A `listener` hears stages as they end and the answer as it is made; the run goes at its pace.
+        A `listener` hears stages as they end and the answer as it is made; the run goes at its pace. Steps that call
+        tools do it by `ask`.
         A failure ends the run, unless the step or the one after it says otherwise; steps marked `always` still run.
         Raises NotFound for an unknown pipeline, InvalidParameters for a value that does not fit a step,
         DeadlineExceeded naming the stage, StepFailed naming the step, and what the techniques raise.
@@ -95,6 +98,7 @@ class PipelineEngine:
             progress=progress,
             recorder=StageRecorder(pipeline, self._clock),
             listener=listener,
+            ask=ask,
         )
         try:
             await self._steps(run, plan.steps, instead)

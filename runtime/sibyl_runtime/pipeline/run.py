@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from sibyl_runtime.errors import DeadlineExceeded, SibylError
+from sibyl_runtime.pipeline.asking import Ask
 from sibyl_runtime.pipeline.context import SEND, Fallback, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
 from sibyl_runtime.pipeline.ledger import IngestLedger, Progress
@@ -56,6 +57,7 @@ class PipelineRun:
     notes: dict[str, dict[str, Any]] = field(default_factory=dict)
     fallbacks: list[Fallback] = field(default_factory=list)
     unpriced: list[str] = field(default_factory=list)
+    ask: Ask | None = None
 
     def context(self, step: str, seconds: float | None = None) -> StepContext:
         """What the step called `step` is given, which may take so many `seconds`; None: what is left of the run."""
@@ -72,6 +74,7 @@ class PipelineRun:
             notes=self.notes,
             fallbacks=self.fallbacks,
             unpriced=self.unpriced,
+            ask=self.ask,
         )
 
     def branch(self, deadline: Deadline, listener: Listener | None) -> PipelineRun:

@@ -27,15 +27,25 @@ class ConcurrencyGate:
         self._full = full
         self._retry_after = retry_after
         self._running = 0
+        self._room = asyncio.Event()
+        self._room.set()
+
+    async def room(self) -> None:
+        """Wait until fewer than a quarter of the places are taken: work that is not urgent is then in nobody's way."""
+        await self._room.wait()
 
     def __enter__(self) -> None:
         """Raises Overloaded when every place is taken."""
         if self._running >= self._limit:
             raise Overloaded(self._full.format(limit=self._limit), retry_after=self._retry_after)
         self._running += 1
+        if 4 * self._running >= self._limit:
+            self._room.clear()
 
     def __exit__(self, *_: object) -> None:
         self._running -= 1
+        if 4 * self._running < self._limit:
+            self._room.set()
 
 
 class CancelledWithClient:

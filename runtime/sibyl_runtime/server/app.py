@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +37,7 @@ from sibyl_runtime.server.telemetry import Telemetry
 from sibyl_runtime.server.tool_stream import add_stream_route
 from sibyl_runtime.server.tools import add_tool_routes
 from sibyl_runtime.server.traced_calls import tool_calls
+from sibyl_runtime.server.warming import Warmable, Warming, warming_of
 from sibyl_runtime.tracing import UNTRACED, Tracing
 from sibyl_runtime.workspace import Workspace
 
@@ -66,32 +67,40 @@ def create_applications(
     *,
     index: IndexReader | None = None,
     tracing: Tracing = UNTRACED,
+    warms: Warmable | None = None,
 ) -> Applications:
-    """Both applications over one open runtime; `index` reads the state of the vector index for GET /config.
+    """Both applications over one open runtime; `index` reads the state of the vector index for GET /config, `warms` is
+    the runtime again where its caches are to be warmed.
 
     Raises StartupError for API keys that would let everybody in, and for other protections that cannot be kept.
     """
     protection = protection_of(runtime, metrics.rate_limited)
-    health = Health(runtime, lifecycle)
+    calls = tool_calls(protection.runtime, metrics, tracing)
+    warming = warming_of(warms, calls.gate, lifecycle, metrics.warming)
+    health = Health(runtime, lifecycle, warming=None if warming is None else warming.told)
     shared = [*health.routes(), Configuration(runtime, index).route(), Kpis(metrics.indicators).route()]
     return Applications(
         api=Telemetry(
-            OpenAIDialect(_api(protection, metrics, health, shared, tracing), runtime.workspace.mcp), metrics
+            OpenAIDialect(_api(protection, metrics, health, shared, calls, warming), runtime.workspace.mcp), metrics
         ),
         watch=Telemetry(_watch(metrics.registry, shared), metrics),
     )
 
 
 def _api(
-    protection: Protection, metrics: RuntimeMetrics, health: Health, shared: list[BaseRoute], tracing: Tracing
+    protection: Protection,
+    metrics: RuntimeMetrics,
+    health: Health,
+    shared: list[BaseRoute],
+    calls: ToolCalls,
+    warming: Warming | None,
 ) -> FastAPI:
     runtime = protection.runtime
-    calls = tool_calls(runtime, metrics, tracing)
     mcp = McpEndpoint(lambda: _mcp_server(runtime.workspace, calls), runtime.workspace.mcp)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with sampling(metrics.indicators), mcp.running():
+        async with sampling(metrics.indicators), mcp.running(), warming.running() if warming else nullcontext():
             yield
         await health.close()
         await protection.close()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -103,10 +103,17 @@ class Health:
     """The health endpoints over one runtime."""
 
     def __init__(
-        self, runtime: ServedRuntime, lifecycle: Lifecycle, *, clock: Callable[[], float] = time.monotonic
+        self,
+        runtime: ServedRuntime,
+        lifecycle: Lifecycle,
+        *,
+        warming: Callable[[], Mapping[str, Any]] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """`warming` tells how far the caches are warm; None where they are not warmed."""
         self._runtime = runtime
         self._lifecycle = lifecycle
+        self._warming = warming
         self._store = CoalescedCheck(runtime.services.store.check, clock=clock)
 
     def routes(self) -> list[BaseRoute]:
@@ -143,7 +150,8 @@ class Health:
 
     async def health(self, _: Request) -> Response:
         """Every part. 200 also when degraded: a restart of this process would mend nothing."""
-        return JSON(await self._runtime.health())
+        found = await self._runtime.health()
+        return JSON(found if self._warming is None else {**found, "warming": self._warming()})
 
     async def close(self) -> None:
         """Break off a check that is still running."""

@@ -22,7 +22,7 @@ from sibyl_runtime.kpi import (
 )
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, kinds_kept
-from sibyl_runtime.workspace import Workspace, latency_buckets
+from sibyl_runtime.workspace import Workspace, latency_buckets, warming_pipelines
 
 
 def metrics_for(workspace: Workspace) -> RuntimeMetrics:
@@ -36,6 +36,7 @@ def metrics_for(workspace: Workspace) -> RuntimeMetrics:
         vector_store=workspace.default_vector_store[0],
         caches=_caches(workspace),
         search_caches=kinds_kept(workspace.caching),
+        warms=bool(warming_pipelines(workspace)),
     )
     return RuntimeMetrics(labels, latency_buckets=latency_buckets(workspace), kpis=workspace.kpis)
 

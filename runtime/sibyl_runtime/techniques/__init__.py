@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from sibyl_runtime.techniques.augmentation import Augmentation
+from sibyl_runtime.techniques.cache_warming import CacheWarming
 from sibyl_runtime.techniques.chunking import Chunking
 from sibyl_runtime.techniques.embedding import Embedding
 from sibyl_runtime.techniques.generation import Generation
@@ -30,6 +31,7 @@ _ALL: tuple[Technique, ...] = (
     QueryProcessing(),
     Augmentation(),
     QueryClassifier(),
+    CacheWarming(),
 )
 
 REGISTRY: Mapping[str, Technique] = MappingProxyType({technique.id: technique for technique in _ALL})

@@ -71,7 +71,6 @@ from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret
 from sibyl_runtime.workspace.shops import Shop, canonical_shop
 from sibyl_runtime.workspace.step_configs import (
     DEFAULT_PROMPT,
-    CacheWarmingConfig,
     ChunkingConfig,
     EmbeddingConfig,
     GenerationConfig,
@@ -85,8 +84,11 @@ from sibyl_runtime.workspace.step_configs import (
 from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec, UnknownTechnique, technique
 from sibyl_runtime.workspace.templates import ChoiceFailed, ChoiceTemplate, TemplateInvalid, is_template
 from sibyl_runtime.workspace.tracing import Sampling, Tracing
+from sibyl_runtime.workspace.warmed import NoToolToWarm, warmed_tool, warming_pipelines
+from sibyl_runtime.workspace.warming import CACHE_WARMING, CacheWarmingConfig
 
 __all__ = [
+    "CACHE_WARMING",
     "DEFAULT_PROMPT",
     "FUSED",
     "PLANNED",
@@ -126,6 +128,7 @@ __all__ = [
     "Mcp",
     "MemoryCache",
     "Metrics",
+    "NoToolToWarm",
     "Observability",
     "Parallel",
     "Pipeline",
@@ -187,6 +190,8 @@ __all__ = [
     "unreachable_models",
     "validate_arguments",
     "validate_parameters",
+    "warmed_tool",
+    "warming_pipelines",
     "whole_reference",
     "written_keys",
     "written_values",

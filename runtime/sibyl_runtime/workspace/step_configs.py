@@ -367,12 +367,6 @@ class QueryClassifierConfig(StepConfig):
     )
 
 
-class CacheWarmingConfig(StepConfig):
-    """Settings of `infrastructure.cache_warming`."""
-
-    queries: list[str] | None = Field(None, description="Queries to ask ahead of users.")
-
-
 class AnyConfig(StepConfig):
     """Settings of a technique that is known by name only."""
 

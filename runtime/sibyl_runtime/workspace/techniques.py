@@ -11,7 +11,6 @@ from sibyl_runtime.workspace.search_configs import AugmentationConfig, QueryProc
 from sibyl_runtime.workspace.shops import canonical_shop
 from sibyl_runtime.workspace.step_configs import (
     AnyConfig,
-    CacheWarmingConfig,
     ChunkingConfig,
     EmbeddingConfig,
     GenerationConfig,
@@ -22,6 +21,7 @@ from sibyl_runtime.workspace.step_configs import (
     StepConfig,
     StoreVectorsConfig,
 )
+from sibyl_runtime.workspace.warming import CacheWarmingConfig
 
 
 class UnknownTechnique(ValueError):
@@ -135,9 +135,13 @@ _AVAILABLE = (
         True,
         frozenset({"complexity", "is_complex", "threshold", "rules"}),
     ),
+    TechniqueSpec(
+        "infrastructure.cache_warming",
+        CacheWarmingConfig,
+        True,
+        frozenset({"queries", "computed", "found", "empty", "failed", "failures", "tokens", "cost_usd"}),
+    ),
 )
-
-_TYPED = (TechniqueSpec("infrastructure.cache_warming", CacheWarmingConfig),)
 
 _BY_NAME_ONLY: Mapping[str, tuple[str, ...]] = {
     "rag": ("ranking", "validation"),
@@ -157,7 +161,7 @@ _BY_NAME_ONLY: Mapping[str, tuple[str, ...]] = {
 
 _NAMED = tuple(TechniqueSpec(f"{shop}.{name}") for shop, names in _BY_NAME_ONLY.items() for name in names)
 
-TECHNIQUES: Mapping[str, TechniqueSpec] = MappingProxyType({spec.id: spec for spec in (*_AVAILABLE, *_TYPED, *_NAMED)})
+TECHNIQUES: Mapping[str, TechniqueSpec] = MappingProxyType({spec.id: spec for spec in (*_AVAILABLE, *_NAMED)})
 SHOPS: frozenset[str] = frozenset(spec.shop for spec in TECHNIQUES.values())
 _ALIASES = {alias: spec.id for spec in TECHNIQUES.values() for alias in spec.aliases}
 

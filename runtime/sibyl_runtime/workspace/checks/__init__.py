@@ -71,6 +71,11 @@ from sibyl_runtime.workspace.checks.tools import (
     tool_pipelines_exist,
 )
 from sibyl_runtime.workspace.checks.tracing import collector_is_an_address
+from sibyl_runtime.workspace.checks.warming import (
+    warmed_questions_can_be_asked,
+    warming_has_caches,
+    warming_stands_alone,
+)
 
 __all__ = ["AVAILABILITY_CHECKS", "CROSS_CHECKS", "Check", "Context", "Finding", "references_have_a_meaning"]
 
@@ -125,6 +130,9 @@ CROSS_CHECKS: tuple[Check, ...] = (
     step_timeouts_have_effect,
     queries_take_no_parameters,
     vectors_of_their_own_length_have_effect,
+    warming_stands_alone,
+    warming_has_caches,
+    warmed_questions_can_be_asked,
 )
 
 AVAILABILITY_CHECKS: tuple[Check, ...] = (

@@ -1,0 +1,33 @@
+"""What is counted of questions that are asked ahead of users. Exported only where a workspace warms its caches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from sibyl_runtime.kpi.families import Families
+
+OUTCOMES: Final = ("computed", "found", "empty", "failed")
+
+
+class WarmingMetrics:
+    """Rounds of cache warming. `now` in seconds since 1970."""
+
+    def __init__(self, families: Families, *, now: Callable[[], float] = time.time) -> None:
+        self._now = now
+        self._queries = families.counter(
+            "sibyl_cache_warming_queries_total", "Questions asked ahead of users, by outcome.", "outcome"
+        )
+        self._seconds = families.gauge("sibyl_cache_warming_seconds", "Time that the last whole round took.").of()
+        self._ended = families.gauge(
+            "sibyl_cache_warming_timestamp_seconds", "When the last whole round ended, in seconds since 1970; 0: none."
+        ).of()
+        self._queries.create(OUTCOMES)
+
+    def ended(self, counts: Mapping[str, int], seconds: float) -> None:
+        """A round has asked every question; `counts` by outcome."""
+        for outcome in OUTCOMES:
+            self._queries.of(outcome).inc(counts[outcome])
+        self._seconds.set(seconds)
+        self._ended.set(self._now())
