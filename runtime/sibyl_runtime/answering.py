@@ -93,7 +93,7 @@ def _told(result: PipelineResult) -> dict[str, Mapping[str, Any]]:
     """What each step says of itself, in the order of the steps; of a skipped one, that it was."""
     skipped = {timing.step for timing in result.stages if timing.skipped}
     steps = dict.fromkeys([*(timing.step for timing in result.stages), *result.notes])
-    told = {step: {"skipped": True} if step in skipped else result.notes.get(step) for step in steps}
+    told = {step: {**({"skipped": True} if step in skipped else {}), **result.notes.get(step, {})} for step in steps}
     return {step: facts for step, facts in told.items() if facts}
 
 

@@ -84,6 +84,22 @@ async def test_a_failure_that_is_provided_for_does_not_end_the_run(
 
 
 @pytest.mark.parametrize(
+    ("first", "failing"), [(GO_ON, {"a": FIRST}), ({"condition": "1 > 2"}, {})], ids=["failed", "skipped"]
+)
+@pytest.mark.parametrize("condition", ["${a.count} > 0", "not ${a.count} > 0", "1 > 2 or ${a.count} > 0"])
+async def test_a_step_that_asks_about_one_without_a_result_is_skipped_and_says_why(
+    first: Mapping[str, Any], failing: Mapping[str, Exception], condition: str
+) -> None:
+    worker = Scripted(failing)
+    result = await run({"a": first, "b": {"condition": condition}, "c": {}}, worker)
+    assert worker.ran == [*failing, "c"]
+    assert result.notes["b"] == {
+        "reason": f'"{condition}": ${{a.count}}: step "a" has no result; it did not run',
+    }
+    assert [timing.step for timing in result.stages if timing.skipped][-1] == "b"
+
+
+@pytest.mark.parametrize(
     ("steps", "failing", "ran", "raised"),
     [
         ({"a": {}, "b": {}}, {"a": FIRST}, "a", FIRST),
@@ -95,7 +111,6 @@ async def test_a_failure_that_is_provided_for_does_not_end_the_run(
         ({"a": {}, "b": {**MEND, "condition": "1 > 2"}, "c": MEND}, {"a": FIRST}, "a", FIRST),
         ({"a": GO_ON, "b": {}}, {"a": InvalidParameters("yours")}, "a", InvalidParameters),
         ({"a": {}, "b": MEND}, {"a": InvalidParameters("yours")}, "a", InvalidParameters),
-        ({"a": GO_ON, "b": {"condition": "${a.count} > 0"}}, {"a": FIRST}, "a", "step \"a\" has no result"),
     ],
 )  # fmt: skip
 async def test_every_other_failure_ends_the_run_after_the_steps_that_run_always(

@@ -92,6 +92,26 @@ async def test_rows_become_documents_with_typed_metadata(parts: Parts, articles:
     assert [hit.document_id for hit in await parts.search("pools", filters={"price": {"gt": 12}})] == ["1"]
 
 
+async def test_moments_that_python_has_no_value_for_are_their_text(parts: Parts, articles: str) -> None:
+    odd = (
+        "SELECT 1 AS key, 'Pools hold connections.' AS body, 'On pools' AS head, 'infinity'::timestamptz AS ends, "
+        "'-infinity'::date AS begins, '0044-03-15 BC'::date AS ides, '20000-01-01'::timestamp AS far, "
+        "ARRAY['infinity', '2024-02-29']::date[] AS days, '24:00'::time AS midnight"
+    )
+    use(parts, articles, odd)
+    ledger = await load(parts)
+    assert ledger.skipped == []
+    (hit,) = await parts.search("pools")
+    assert dict(hit.metadata) == {
+        "ends": "infinity",
+        "begins": "-infinity",
+        "ides": "0044-03-15 BC",
+        "far": "20000-01-01 00:00:00",
+        "days": ["infinity", "2024-02-29"],
+        "midnight": "24:00:00",
+    }
+
+
 async def test_a_row_that_is_gone_disappears_and_an_unchanged_one_costs_nothing(parts: Parts, articles: str) -> None:
     use(parts, articles)
     await load(parts)
@@ -171,7 +191,6 @@ async def test_many_bad_rows_are_counted_and_what_they_were_before_stays(
         ("SELECT key, body, head FROM artikles", {}, r'relation "artikles" does not exist \(SQLSTATE 42P01\); correct'),
         ("DELETE FROM articles", {}, r"syntax error .*; `query` must be one SELECT"),
         ("SELECT nextval('numbers') AS key, body, head FROM articles", {}, r"read-only .*; `query` may only read"),
-        ("SELECT 1 AS key, 'a' AS body, 'infinity'::date AS head", {}, r"cast its column to text in `query`"),
         ("SELECT key, body, head FROM articles WHERE key > 9", {}, r"source articles; it has no rows\. Nothing was"),
         ("SELECT key, body, head FROM articles WHERE key > 2", {}, r"left out: query:1: .* Nothing was changed"),
     ],

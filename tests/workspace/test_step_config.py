@@ -182,6 +182,29 @@ def test_a_value_that_a_call_brought_is_the_fault_of_the_call(
     assert str(caught.value) == message
 
 
+@pytest.mark.parametrize(
+    ("config", "parameters", "message"),
+    [
+        (
+            {"top_k": "${k}", "adaptive_k": True, "min_k": 3},
+            {"k": 1},
+            "k: does not fit step `retrieval`: min_k must not be above top_k (1), found 3",
+        ),
+        (
+            {"top_k": "${k}", "subtechnique": "mmr", "mmr_candidates": 5},
+            {"k": 9},
+            "k: does not fit step `retrieval`: mmr_candidates must be at least top_k (9), found 5",
+        ),
+    ],
+)
+def test_a_value_of_a_call_that_contradicts_the_document_is_the_fault_of_the_call(
+    config: dict[str, Any], parameters: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ArgumentsInvalid) as caught:
+        settings(search(config), "p", 0, parameters)
+    assert str(caught.value) == message
+
+
 def test_a_value_that_the_document_holds_is_the_fault_of_the_document() -> None:
     workspace = Workspace.model_validate(
         {"pipelines": {"p": {"steps": [{"use": "rag.retrieval", "config": {"top_k": 0}}]}}}

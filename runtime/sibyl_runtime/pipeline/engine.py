@@ -16,7 +16,7 @@ from itertools import zip_longest
 from types import MappingProxyType
 from typing import Any, Final
 
-from sibyl_runtime.errors import InvalidParameters, NotFound, SibylError, StepFailed
+from sibyl_runtime.errors import InvalidParameters, NotFound, SibylError
 from sibyl_runtime.pipeline.asking import Ask
 from sibyl_runtime.pipeline.context import Fallback, Services, StepContext
 from sibyl_runtime.pipeline.deadline import Deadline
@@ -34,6 +34,7 @@ from sibyl_runtime.workspace import (
     ArgumentsInvalid,
     Condition,
     ConditionError,
+    NoResult,
     Parallel,
     Pipeline,
     Step,
@@ -201,7 +202,14 @@ class PipelineEngine:
     ) -> bool:
         """Run a step; False when its condition is false."""
         worker = self._worker(run, step, instead)
-        if not self._wanted(step, context):
+        try:
+            wanted = self._wanted(step, context)
+        except NoResult as error:
+            context.note(reason=str(error))
+            wanted = False
+        except ConditionError as error:
+            raise context.failed(f"has a `condition` that cannot be evaluated: {error}") from error
+        if not wanted:
             run.recorder.skip(step.name, worker.stage)
             return False
         try:
@@ -238,20 +246,18 @@ class PipelineEngine:
             try:
                 if self._wanted(other, context):
                     return False
-            except StepFailed:  # its condition is about what has not run yet
+            except ConditionError:  # it is about what has not run yet
                 return False
         return True
 
     def _wanted(self, step: Step, context: StepContext) -> bool:
+        """Whether the condition holds. Raises ConditionError."""
         if step.condition is None:
             return True
-        try:
-            condition = self._conditions.get(step.condition)
-            if condition is None:
-                condition = self._conditions[step.condition] = Condition.parse(step.condition)
-            return condition.evaluate(context.results, context.parameters)
-        except ConditionError as error:
-            raise context.failed(f"has a `condition` that cannot be evaluated: {error}") from error
+        condition = self._conditions.get(step.condition)
+        if condition is None:
+            condition = self._conditions[step.condition] = Condition.parse(step.condition)
+        return condition.evaluate(context.results, context.parameters)
 
 
 def _failed(

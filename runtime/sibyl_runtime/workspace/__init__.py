@@ -13,7 +13,7 @@ from sibyl_runtime.workspace.base import PLANNED, PLANNED_VALUES, StrictModel
 from sibyl_runtime.workspace.caching import Caching, MemoryCache, RedisCache
 from sibyl_runtime.workspace.canonical import effective_hash, redact
 from sibyl_runtime.workspace.checks.protection import written_keys
-from sibyl_runtime.workspace.comparison import ConditionError
+from sibyl_runtime.workspace.comparison import ConditionError, NoResult
 from sibyl_runtime.workspace.conditions import Condition
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.environment import EnvironmentReference, environment_references, expand_environment
@@ -128,6 +128,7 @@ __all__ = [
     "Mcp",
     "MemoryCache",
     "Metrics",
+    "NoResult",
     "NoToolToWarm",
     "Observability",
     "Parallel",

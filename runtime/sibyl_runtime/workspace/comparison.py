@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
 Results = Mapping[str, Mapping[str, Any]]
 
 
 class ConditionError(ValueError):
     """The condition cannot be read, or has no value; the message holds the condition and says where and why."""
+
+
+class NoResult(ConditionError):
+    """A step that the condition asks about has no result: it was skipped, or it failed and might."""
+
+
+class _Anything:
+    """A value that is not known yet, nor of which kind it will be."""
+
+
+ANYTHING: Final = _Anything()
+"""Stands for a value before a run: it compares with everything."""
 
 
 def parameter_value(parameters: Mapping[str, Any], name: str) -> Any:
@@ -23,7 +35,7 @@ def parameter_value(parameters: Mapping[str, Any], name: str) -> Any:
 def result_value(results: Results, step: str, name: str) -> Any:
     """A field of an earlier step's result. Raises ConditionError."""
     if step not in results:
-        raise ConditionError(f'${{{step}.{name}}}: step "{step}" has no result; it did not run')
+        raise NoResult(f'${{{step}.{name}}}: step "{step}" has no result; it did not run')
     if name not in results[step]:
         known = ", ".join(sorted(results[step])) or "nothing"
         raise ConditionError(f'${{{step}.{name}}}: step "{step}" has no "{name}"; it has {known}')
@@ -32,13 +44,15 @@ def result_value(results: Results, step: str, name: str) -> Any:
 
 def boolean(value: Any, where: str) -> bool:
     """`value`, which must be true or false. Raises ConditionError."""
-    if isinstance(value, bool):
-        return value
+    if isinstance(value, bool) or value is ANYTHING:
+        return bool(value)
     raise ConditionError(f"{where} needs true or false, found {_shown(value)}; compare it with something")
 
 
 def compare(left: Any, operator: str, right: Any) -> bool:
     """`left operator right`, for values of one kind. Raises ConditionError."""
+    if left is ANYTHING or right is ANYTHING:
+        return True
     if operator in ("in", "not in"):
         return _contains(right, left, operator) == (operator == "in")
     if operator in ("==", "!="):

@@ -13,7 +13,7 @@ The value of a condition is a boolean or an error: nothing is ever taken for tru
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,8 +48,11 @@ _COMPARISONS = frozenset({"<", "<=", ">", ">=", "==", "!=", "in", "not in"})
 
 @dataclass(frozen=True)
 class _Values:
+    """`whole`: every part is worked out, also where one of them has settled the matter."""
+
     results: Results
     parameters: Mapping[str, Any]
+    whole: bool = False
 
 
 _Evaluate = Callable[[_Values], Any]
@@ -72,11 +75,18 @@ class Condition:
         return cls(text, tuple(dict.fromkeys(parser.results)), tuple(dict.fromkeys(parser.parameters)), evaluate)
 
     def evaluate(self, results: Results, parameters: Mapping[str, Any]) -> bool:
-        """The condition's value. Raises ConditionError when a value is missing, or values do not compare."""
+        """The condition's value. Raises ConditionError when values do not compare, NoResult when a step has none."""
+        return self._boolean(_Values(results, parameters))
+
+    def check(self, results: Results, parameters: Mapping[str, Any]) -> None:
+        """Raises ConditionError where values of the kinds of these never compare, in any part of the condition."""
+        self._boolean(_Values(results, parameters, whole=True))
+
+    def _boolean(self, values: _Values) -> bool:
         try:
-            return boolean(self._evaluate(_Values(results, parameters)), "the condition")
+            return boolean(self._evaluate(values), "the condition")
         except ConditionError as error:
-            raise ConditionError(f'"{self.text}": {error}') from None
+            raise type(error)(f'"{self.text}": {error}') from None
 
 
 @dataclass(frozen=True)
@@ -141,13 +151,13 @@ class _Parser:
         parts = [self._both()]
         while self._take("or"):
             parts.append(self._both())
-        return parts[0] if len(parts) == 1 else lambda values: any(boolean(part(values), "or") for part in parts)
+        return parts[0] if len(parts) == 1 else lambda values: any(_parts(parts, values, "or"))
 
     def _both(self) -> _Evaluate:
         parts = [self._negated()]
         while self._take("and"):
             parts.append(self._negated())
-        return parts[0] if len(parts) == 1 else lambda values: all(boolean(part(values), "and") for part in parts)
+        return parts[0] if len(parts) == 1 else lambda values: all(_parts(parts, values, "and"))
 
     def _negated(self) -> _Evaluate:
         count = 0
@@ -236,3 +246,8 @@ class _Parser:
         step, _, result = name.partition(".")
         self.results.append((step, result))
         return lambda values: result_value(values.results, step, result)
+
+
+def _parts(parts: Sequence[_Evaluate], values: _Values, word: str) -> Iterable[bool]:
+    found = (boolean(part(values), word) for part in parts)
+    return list(found) if values.whole else found

@@ -122,6 +122,14 @@ def step_config(
         blamed = [problem_at(place, message) for place, message in arguments if place is not None]
         if len(blamed) == len(faults):
             raise ArgumentsInvalid(blamed) from None
+        unfit = [(_meant(merged, fault), fault) for fault in faults] if parameters is not None else []
+        if unfit and all(names for names, _ in unfit):
+            raise ArgumentsInvalid(
+                [
+                    problem_at((" and ".join(names),), f"does not fit step `{step.name}`: {_sentence(fault)}")
+                    for names, fault in unfit
+                ]
+            ) from None
         raise WorkspaceInvalid(
             [problem_at(_written_at(merged, fault.place), fault.message) for fault in faults]
         ) from None
@@ -215,6 +223,18 @@ def _argument(merged: _Merged, place: Location) -> Location | None:
             named = next(iter(references_of_kind("parameter", value)), None)
             return (named.name, *place[depth + 1 :]) if named is not None else None
     return None
+
+
+def _meant(merged: _Merged, fault: Fault) -> list[str]:
+    """The parameters that brought a setting which the fault is about: at its place, or named in its message."""
+    about = {*_WORDS.findall(fault.message), *map(str, fault.place[:1])}
+    keys = [key for key in merged.origin if key in about]
+    texts = [text for key in keys for _, text in texts_in({key: merged.origin[key].config[key]})]
+    return list(dict.fromkeys(named.name for text in texts for named in references_of_kind("parameter", text)))
+
+
+def _sentence(fault: Fault) -> str:
+    return f"{format_path(fault.place)} {fault.message}" if fault.place else fault.message
 
 
 def without_parameters(config: Mapping[str, Any], at: Location) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sibyl_runtime.store.connection import connect_options
 from sibyl_runtime.store.failures import RETRY_AFTER, Endpoint, cause, endpoint_of, is_connection_loss
 from sibyl_runtime.techniques.documents.decoding import LONGEST_LINE
 from sibyl_runtime.techniques.documents.events import Event, LoadedDocument, Skipped
+from sibyl_runtime.techniques.documents.moments import read_odd_moments
 from sibyl_runtime.techniques.documents.records import MOST_BAD, Fields, event_of
 from sibyl_runtime.workspace import LoadDocumentsConfig
 
@@ -43,6 +44,7 @@ async def read_rows(config: LoadDocumentsConfig) -> AsyncGenerator[list[Row], No
     endpoint = _endpoint(dsn)
     try:
         async with await AsyncConnection.connect(dsn, **connect_options(dsn)) as connection:
+            read_odd_moments(connection)
             await connection.set_read_only(True)
             await _prepare(connection, config)
             async with connection.cursor(name="sibyl_documents") as cursor:

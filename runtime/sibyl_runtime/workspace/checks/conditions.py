@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sibyl_runtime.workspace.arguments import pipeline_parameters
 from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep, uses
 from sibyl_runtime.workspace.checks.parallel import gathered_results
-from sibyl_runtime.workspace.comparison import ConditionError
+from sibyl_runtime.workspace.comparison import ANYTHING, ConditionError
 from sibyl_runtime.workspace.conditions import Condition
 from sibyl_runtime.workspace.errors import Location, nearest
 from sibyl_runtime.workspace.parameters import ToolParameter
 from sibyl_runtime.workspace.techniques import TechniqueSpec
+
+_NUMBER, _TEXT = 1.5, "text"
+_PARAMETER_KINDS: Mapping[str, Any] = {
+    "string": _TEXT, "integer": _NUMBER, "number": _NUMBER, "boolean": True, "array": [], "object": ANYTHING,
+}  # fmt: skip
+RESULT_KINDS: Mapping[str, Any] = {
+    **dict.fromkeys(("avg_score", "top_score", "count", "complexity", "threshold", "context_tokens"), _NUMBER),
+    **dict.fromkeys(("tokens", "prompt_tokens", "completion_tokens", "cost_usd", "attempts"), _NUMBER),
+    **dict.fromkeys(("answer", "finish_reason", "provider", "subtechnique", "context"), _TEXT),
+    "is_complex": True,
+}
+"""A value of the kind that the result of this name has, whichever step it is of; of others it is not known."""
 
 
 def conditions_can_be_evaluated(context: Context) -> Iterator[Finding]:
@@ -57,14 +70,24 @@ def _faults(
     except ConditionError as error:
         yield str(error)
         return
+    missing = [_result_fault(step, field, earlier, later) for step, field in condition.references]
+    missing += [_parameter_fault(name, parameters) for name in condition.parameters]
+    faults = [fault for fault in missing if fault is not None]
+    yield from (f'"{text}": {fault}' for fault in faults)
+    if not faults:
+        yield from _incomparable(condition, parameters)
+
+
+def _incomparable(condition: Condition, parameters: Mapping[str, ToolParameter]) -> Iterator[str]:
+    """What no values of these kinds can mend: it is judged by one value of each kind."""
+    results: dict[str, dict[str, Any]] = {}
     for step, field in condition.references:
-        fault = _result_fault(step, field, earlier, later)
-        if fault is not None:
-            yield f'"{text}": {fault}'
-    for name in condition.parameters:
-        fault = _parameter_fault(name, parameters)
-        if fault is not None:
-            yield f'"{text}": {fault}'
+        results.setdefault(step, {})[field] = RESULT_KINDS.get(field, ANYTHING)
+    given = {name: _PARAMETER_KINDS[parameters[name].type] for name in condition.parameters}
+    try:
+        condition.check(results, given)
+    except ConditionError as error:
+        yield str(error)
 
 
 def _result_fault(
