@@ -1,12 +1,14 @@
 """What PostgreSQL's failures mean to a caller: the one place that knows SQLSTATE classes.
 
 No message holds a DSN. libpq quotes a malformed DSN in full, password included, so its text is never passed on there.
+Where the database is, callers are not told: that is in the log, and in errors of the start.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -16,7 +18,8 @@ from psycopg.conninfo import conninfo_to_dict
 from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, SibylError, StartupError
 
 RETRY_AFTER = 1.0
-ADVICE = "see that it runs; answers return by themselves when it does"
+ADVICE = "answers return by themselves when it runs; the log of the service says where it should be"
+_ADDRESS = re.compile(r'connection to server (at|on socket) "[^"]*"( \([^)]*\))?(, port \d+)? failed: ')
 
 
 @dataclass(frozen=True)
@@ -64,42 +67,43 @@ def is_connection_loss(error: psycopg.Error) -> bool:
     return state.startswith("08") or state in {"57P01", "57P02", "57P03", "57P04", "57P05", "25P03"}
 
 
-def translate(error: psycopg.Error, endpoint: Endpoint, *, stage: str) -> SibylError:
+def translate(error: psycopg.Error, *, stage: str) -> SibylError:
     """The error that a caller of the store sees; `stage` is what was being done."""
     if isinstance(error, psycopg.errors.QueryCanceled):
         return DeadlineExceeded(
             f"PostgreSQL ended {stage} at its statement timeout; allow more in `providers.vector_store.<name>.timeout`",
             details={"stage": stage},
         )
-    details = {"stage": stage, "database": endpoint.database, "host": endpoint.host}
+    details = {"stage": stage}
+    reason = _ADDRESS.sub("", cause(error))
     if is_connection_loss(error):
         return DatabaseUnavailable(
-            f"the connection was lost during {stage}, {endpoint}: {cause(error)}; {ADVICE}",
+            f"the connection to the database was lost during {stage}: {reason}; {ADVICE}",
             details=details,
             retry_after=RETRY_AFTER,
         )
     if isinstance(error, psycopg.errors.DiskFull):
         return DatabaseUnavailable(
-            f"the volume of {endpoint} is full, {stage} failed: {cause(error)}; enlarge the volume, or remove what is "
-            "no longer needed",
+            f"the volume of the database is full, {stage} failed: {reason}; enlarge the volume, or remove what is no "
+            "longer needed",
             details={**details, "sqlstate": error.sqlstate},
             retry_after=RETRY_AFTER,
         )
     transient = isinstance(error, psycopg.OperationalError)
     return DatabaseUnavailable(
-        f"{endpoint} refuses {stage}: {cause(error)} (SQLSTATE {error.sqlstate})",
+        f"the database refuses {stage}: {reason} (SQLSTATE {error.sqlstate})",
         details={**details, "sqlstate": error.sqlstate},
         retry_after=RETRY_AFTER if transient else None,
     )
 
 
 @contextlib.contextmanager
-def translated(endpoint: Endpoint, stage: str) -> Iterator[None]:
+def translated(stage: str) -> Iterator[None]:
     """Around work on a connection outside the pool: what fails is the caller's error."""
     try:
         yield
     except psycopg.Error as error:
-        raise translate(error, endpoint, stage=stage) from error
+        raise translate(error, stage=stage) from error
 
 
 def cause(error: BaseException) -> str:

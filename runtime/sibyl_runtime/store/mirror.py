@@ -259,7 +259,7 @@ class Mirror:
         """An index over all of the collection, built aside; on a connection of its own, as it may take a while."""
         started = time.monotonic()
         async with self._connect() as connection:
-            with translated(self._database.endpoint, "reading vectors"):
+            with translated("reading vectors"):
                 await prepare_session(connection)
                 read = await read_all(connection, self._collection)
         index = await self._on(self._builder, partial(self._built, recipe, read))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -44,6 +45,8 @@ from sibyl_runtime.store.statements import SHORTEST_LIST
 from sibyl_runtime.store.supervision import Supervision
 from sibyl_runtime.store.writes import Writes
 from sibyl_runtime.workspace import VectorStoreProvider
+
+logger = logging.getLogger(__name__)
 
 _CHECK_TIMEOUT = 2.0
 
@@ -194,7 +197,7 @@ class PgVectorStore:
         Takes as long as the build takes, on a connection of its own; searches and loads go on meanwhile.
         """
         async with self._unpooled() as connection:
-            with self._writes.watched(), translated(self._database.endpoint, "building the index"):
+            with self._writes.watched(), translated("building the index"):
                 await index.prepare_session(connection)
                 await index.ensure(connection, self._collection, self._provider)
         self._forget_state()
@@ -242,7 +245,7 @@ class PgVectorStore:
             return
         except DeadlineExceeded as error:
             raise DatabaseUnavailable(
-                f"{self._database.endpoint} did not answer within {_CHECK_TIMEOUT:g} s; {ADVICE}", retry_after=1
+                f"the database did not answer within {_CHECK_TIMEOUT:g} s; {ADVICE}", retry_after=1
             ) from error
 
     def stats(self) -> dict[str, int]:
@@ -290,7 +293,8 @@ class PgVectorStore:
         try:
             connection = await connect(self._dsn, self._database.endpoint)
         except StartupError as error:
-            raise DatabaseUnavailable(error.message, retry_after=1) from error
+            logger.warning("%s", error.message)
+            raise DatabaseUnavailable(f"no connection to the database; {ADVICE}", retry_after=1) from error
         try:
             yield connection
         finally:
@@ -313,7 +317,9 @@ class PgVectorStore:
         )
         row = await cursor.fetchone()
         if row is None:
-            raise DatabaseUnavailable(f"{self.location} is no longer registered: restart to create it anew")
+            raise DatabaseUnavailable(
+                f"collection {self._collection.name} is no longer registered: restart to create it anew"
+            )
         return StoreCounts(*row)
 
     async def _read(self, work: Work[T], stage: str) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any, TypeVar
 
@@ -19,6 +20,7 @@ from sibyl_runtime.store.connection import Connection, configure, connect_option
 from sibyl_runtime.store.failures import ADVICE, RETRY_AFTER, Endpoint, endpoint_of, is_connection_loss, translate
 from sibyl_runtime.workspace import VectorStoreProvider
 
+logger = logging.getLogger(__name__)
 T = TypeVar("T")
 Work = Callable[[Connection], Awaitable[T]]
 
@@ -58,6 +60,7 @@ class Database:
         self._waiting = 0
         self._most_waiting = _LONGEST_QUEUE * largest
         self._errors_before_success = 0
+        self._away = False
         self._recheck: asyncio.Task[None] | None = None
         self._abandoned: set[asyncio.Task[Any]] = set()
 
@@ -110,7 +113,17 @@ class Database:
         `repeatable` work is done once more when its connection turns out to be dead: a server that restarted between
         two requests costs no request.
         """
-        return await self._within(timeout, self._attempts(work, stage, wait, 2 if repeatable else 1), stage)
+        try:
+            result = await self._within(timeout, self._attempts(work, stage, wait, 2 if repeatable else 1), stage)
+        except DatabaseUnavailable as error:
+            if not self._away:
+                logger.warning("%s: %s", self._endpoint, error.message)
+            self._away = True
+            raise
+        if self._away:
+            logger.info("%s answers again", self._endpoint)
+        self._away = False
+        return result
 
     async def close(self) -> None:
         """Close every connection. Work in progress keeps its own until it ends."""
@@ -130,7 +143,7 @@ class Database:
                 if lost:
                     self._start_recheck()
                 if not lost or attempts == 0:
-                    raise translate(error, self._endpoint, stage=stage) from error
+                    raise translate(error, stage=stage) from error
             if self._recheck is not None:
                 # Otherwise the second try may meet another connection that died in the same restart.
                 await asyncio.wait({self._recheck})
@@ -166,7 +179,7 @@ class Database:
         """Nobody holds a connection and yet there is none to be had: the server is away. Otherwise we are busy."""
         # A queue can be full for a moment because connections are being made; that alone is no outage.
         if self._pool.closed or (self._in_use == 0 and (waited_in_vain or self._cannot_connect())):
-            return DatabaseUnavailable(f"no connection to {self._endpoint}; {ADVICE}", retry_after=RETRY_AFTER)
+            return DatabaseUnavailable(f"no connection to the database; {ADVICE}", retry_after=RETRY_AFTER)
         return Overloaded(
             f"all {self._pool.max_size} database connections are in use; try again, or raise "
             "`providers.vector_store.<name>.pool_size`",
