@@ -150,6 +150,12 @@ def _caches_described(caches: Mapping[str, Cache]) -> str:
     return f"cache: {levels}" if list(caches) == [ANSWERS] else f"cache: {levels} ({', '.join(caches)})"
 
 
+def shown_embedder(services: Services) -> str:
+    """The embedding model as clients may see it: of one that a server runs, not the server's host."""
+    embedder, provider = services.embedder, services.workspace.default_embedding[1]
+    return embedder.tag if provider.kind == "sentence-transformer" else f"{provider.model}/{embedder.dimension}"
+
+
 def local_models(services: Services) -> str:
     """The tags of the models on this machine that an answer depends on."""
     return " ".join([services.embedder.tag, *sorted(model.tag for model in services.cross_encoders.values())])

@@ -28,6 +28,7 @@ from sibyl_runtime.opening import (
     open_semantic,
     open_services,
     redis_ping,
+    shown_embedder,
 )
 from sibyl_runtime.pipeline.asking import Answered, Ask
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services, SkippedFile
@@ -347,7 +348,7 @@ class Runtime:
             "documents": counts.documents,
             "chunks": counts.chunks,
             "corpus_version": counts.corpus_version,
-            "embedder": self.services.embedder.tag,
+            "embedder": shown_embedder(self.services),
         }
 
     async def _check_language_models(self) -> Mapping[str, Any]:

@@ -20,6 +20,7 @@ from sibyl_runtime.cli.tuning import Tuning, read_tuning
 from sibyl_runtime.cli.warnings import log_notices
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.kpi import MeteredEngine, RuntimeMetrics
+from sibyl_runtime.opening import shown_embedder
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.runtime import Runtime, Settings
 from sibyl_runtime.server.app import create_applications
@@ -160,7 +161,7 @@ async def _open(source: SourceDocument, settings: Settings, metrics: RuntimeMetr
     runtime = await Runtime.open(source, os.environ, settings, instrument=instrument)
     runtime.engine = MeteredEngine(runtime.services, metrics, tracing.techniques(REGISTRY))
     collect_caches(runtime.caches, metrics)
-    identify(metrics, config_hash=runtime.config_hash, embedder=runtime.services.embedder.tag)
+    identify(metrics, config_hash=runtime.config_hash, embedder=shown_embedder(runtime.services))
     store = bare[0].store
     index = store.index_state if isinstance(store, TellsIndex) else None
     if isinstance(store, PreparesSearch):

@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from sibyl_runtime import __version__
 from sibyl_runtime.errors import SibylError
+from sibyl_runtime.opening import shown_embedder
 from sibyl_runtime.server.responses import JSON
 from sibyl_runtime.server.seam import ServedRuntime
 from sibyl_runtime.workspace import notices, redact
@@ -32,7 +33,7 @@ class Configuration:
         self._fixed = {
             "hash": runtime.config_hash,
             "version": __version__,
-            "embedder": runtime.services.embedder.tag,
+            "embedder": shown_embedder(runtime.services),
             "document": redact(runtime.source.raw),
             "warnings": [str(notice) for notice in notices(runtime.workspace, runtime.source.raw)],
         }

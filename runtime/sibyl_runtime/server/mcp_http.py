@@ -19,6 +19,7 @@ from sibyl_runtime.errors import RequestTooLarge, SibylError
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.server.admission import CancelledWithClient, ClientGone
 from sibyl_runtime.server.body import read_body, send_and_linger
+from sibyl_runtime.server.jsonrpc import refusal
 from sibyl_runtime.server.rebinding import check_origin
 from sibyl_runtime.server.request import header
 from sibyl_runtime.server.responses import error_response
@@ -88,6 +89,10 @@ class McpEndpoint:
         try:
             check_origin(self._settings.transport_security, host=_text(scope, b"host"), origin=_text(scope, b"origin"))
             body = await self._body(scope, receive)
+            refused = refusal(body)
+            if refused is not None:
+                await refused(scope, receive, send)
+                return
             async with CancelledWithClient(receive):
                 sessions = await self._sessions()
                 await sessions.handle_request(_trimmed(scope), _replayed(body), collect)
