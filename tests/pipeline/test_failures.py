@@ -55,20 +55,20 @@ ALWAYS: Mapping[str, Any] = {"always": True}
 
 
 @pytest.mark.parametrize(
-    ("steps", "failing", "ran"),
+    ("steps", "failing", "ran", "to"),
     [
-        ({"a": {}, "b": MEND, "c": {}}, {}, "ac"),
-        ({"a": {}, "b": MEND, "c": {}}, {"a": FIRST}, "abc"),
-        ({"a": {}, "b": MEND, "c": MEND, "d": {}}, {"a": FIRST}, "abd"),
-        ({"a": {}, "b": MEND, "c": MEND, "d": {}}, {"a": FIRST, "b": SECOND}, "abcd"),
-        ({"a": GO_ON, "b": {}}, {"a": FIRST}, "ab"),
-        ({"a": GO_ON, "b": MEND, "c": {}}, {"a": FIRST}, "abc"),
-        ({"a": {}, "b": GO_ON}, {"b": FIRST}, "ab"),
-        ({"a": {}, "b": ALWAYS}, {}, "ab"),
+        ({"a": {}, "b": MEND, "c": {}}, {}, "ac", {}),
+        ({"a": {}, "b": MEND, "c": {}}, {"a": FIRST}, "abc", {"a": "b"}),
+        ({"a": {}, "b": MEND, "c": MEND, "d": {}}, {"a": FIRST}, "abd", {"a": "b"}),
+        ({"a": {}, "b": MEND, "c": MEND, "d": {}}, {"a": FIRST, "b": SECOND}, "abcd", {"b": "c"}),
+        ({"a": GO_ON, "b": {}}, {"a": FIRST}, "ab", {}),
+        ({"a": GO_ON, "b": MEND, "c": {}}, {"a": FIRST}, "abc", {"a": "b"}),
+        ({"a": {}, "b": GO_ON}, {"b": FIRST}, "ab", {}),
+        ({"a": {}, "b": ALWAYS}, {}, "ab", {}),
     ],
 )
 async def test_a_failure_that_is_provided_for_does_not_end_the_run(
-    steps: Mapping[str, Mapping[str, Any]], failing: Mapping[str, Exception], ran: str
+    steps: Mapping[str, Mapping[str, Any]], failing: Mapping[str, Exception], ran: str, to: Mapping[str, str]
 ) -> None:
     worker = Scripted(failing)
     result = await run(steps, worker)
@@ -77,7 +77,7 @@ async def test_a_failure_that_is_provided_for_does_not_end_the_run(
     assert [timing.step for timing in result.stages if timing.skipped] == sorted(set(steps) - set(ran))
     assert result.reusable is (not failing)
     assert {step: note["fallbacks"] for step, note in result.notes.items()} == {
-        step: [{"from": step, "to": None, "reason": error.code, "message": str(error)}]
+        step: [{"from": step, "to": to.get(step), "reason": error.code, "message": str(error)}]
         for step, error in failing.items()
         if isinstance(error, SibylError)
     }

@@ -121,6 +121,10 @@ class StepContext:
         self.notes.setdefault(self.step, {}).setdefault("fallbacks", []).append(told)
         self.single_use.append(f"step {self.step} fell back: {failure.code}")
 
+    def replaced_by(self, step: str) -> None:
+        """Another step has done what this one could not."""
+        self.notes[self.step]["fallbacks"][-1]["to"] = step
+
     def stream(self, kind: type[AnyStream], *, made_by: str) -> AnyStream:
         """The nearest earlier stream of this kind. Raises StepFailed naming the technique that has to come before."""
         for result in reversed(self.results.values()):

@@ -124,10 +124,11 @@ class PipelineEngine:
     async def _steps(self, run: PipelineRun, steps: Sequence[Step], instead: Mapping[str, Technique]) -> None:
         """Each step in turn. Raises the first failure that no step mends, after the steps that run always."""
         failures = Failures()
+        broken: list[StepContext] = []
         for position, (step, following) in enumerate(zip_longest(steps, steps[1:])):
             later = steps[position + 1 :]
             if step.parallel is not None:
-                await self._group(run, step.parallel, failures, later, instead)
+                broken = await self._group(run, step.parallel, failures, later, instead)
                 continue
             if not failures.allow(step):
                 if failures.ending is None:
@@ -137,10 +138,13 @@ class PipelineEngine:
             try:
                 ran = await self._step(run, context, step, later, instead)
             except SibylError as error:
-                _failed(run, context, step, following, error, failures)
+                broken = [context] if _failed(run, context, step, following, error, failures) else []
             else:
                 if ran:
                     failures.passed()
+                    for failed in broken if step.mends else ():
+                        failed.replaced_by(step.name)
+                    broken = []
                 else:
                     failures.not_wanted(step)
         if failures.ending is not None:
@@ -153,8 +157,9 @@ class PipelineEngine:
         failures: Failures,
         later: Sequence[Step],
         instead: Mapping[str, Technique],
-    ) -> None:
-        """The steps of a group at the same time. What they return is kept in the order of the document."""
+    ) -> list[StepContext]:
+        """The steps of a group at the same time; those that failed and might. What they return is kept in the order of
+        the document."""
         deadline = run.deadline.capped(group.timeout_s, "raise timeout_s of the group of parallel steps")
         listener = in_turn(run.listener)
         steps = [step for step in group.steps if failures.allow(step)]
@@ -179,11 +184,14 @@ class PipelineEngine:
         if group.fuses and searches:
             run.results[group.gather] = gathered(searches)
         following = later[0] if later else None
+        broken = []
         for position, error in failed:
             error.details.setdefault("step", steps[position].name)
-            _failed(run, contexts[position], steps[position], following, error, failures)
+            if _failed(run, contexts[position], steps[position], following, error, failures):
+                broken.append(contexts[position])
         if not failed:
             failures.passed()
+        return broken
 
     def _worker(self, run: PipelineRun, step: Step, instead: Mapping[str, Technique]) -> Technique:
         named = technique(step.use).id
@@ -267,11 +275,14 @@ def _failed(
     following: Step | None,
     error: SibylError,
     failures: Failures,
-) -> None:
-    if failures.failed(step, following, error, in_time=not run.deadline.passed):
+) -> bool:
+    """Note a failure; whether the run goes on without the step."""
+    goes_on = failures.failed(step, following, error, in_time=not run.deadline.passed)
+    if goes_on:
         context.fell_back(error)
     elif failures.ending is not error:
         logger.warning("after a failure of pipeline %s: %s", run.pipeline, error)
+    return goes_on
 
 
 def _breaks_off(group: Parallel, step: Step, error: SibylError) -> bool:
