@@ -55,6 +55,10 @@ class AnswerSchema(StrictModel):
         except ValidationError as error:
             context = error.errors()[0].get("ctx", {})
             fail_field(str(context.get("field", "type")), str(context.get("message", error)))
+        others = self.model_copy(update={"enum": None})
+        for value in self.enum or ():
+            for fault in others.faults(value):
+                fail_field("enum", f"holds a value that no answer can have: {fault.removeprefix('answer: ')}")
         return self
 
     def faults(self, value: Any) -> Iterator[str]:

@@ -90,7 +90,7 @@ class Step(StrictModel):
                 written[0], "is not for a group of parallel steps; write it at the steps of the group, or remove it"
             )
         if self.parallel is None and not self.use:
-            fail_field("use", f"is required: {Step.model_fields['use'].description}")
+            fail_field("use", "is required: <shop>.<technique>, such as rag.retrieval, or parallel for a group")
         return self
 
 

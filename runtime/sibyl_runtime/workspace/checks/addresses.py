@@ -1,0 +1,46 @@
+"""Checks of addresses that hold for all of them, whatever is there."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Final
+
+from sibyl_runtime.workspace.checks.context import Context, Finding
+from sibyl_runtime.workspace.document import Workspace
+from sibyl_runtime.workspace.errors import Location
+from sibyl_runtime.workspace.text import refers_to_environment
+
+MOST: Final = 65_535
+# Up to the port, if there is one: scheme, credentials, host. What reads otherwise is judged by who connects.
+_PORT: Final = re.compile(r"[a-z+]+://(?:[^/?#@]*@)?(?:\[[^\]]*\]|[^/?#:@,\[]+):(\d{1,9})(?:[/?#]|$)")
+
+
+def ports_can_be_reached(context: Context) -> Iterator[Finding]:
+    """A port is a number of 16 bits. Nothing else of an address is shown: it may hold a password."""
+    for at, address in _addresses(context.workspace):
+        written = _PORT.match(address) if address is not None and not refers_to_environment(address) else None
+        if written is not None and not 1 <= int(written[1]) <= MOST:
+            yield Finding(context.as_written(at), f"names port {written[1]}; a port is a number from 1 to {MOST}")
+
+
+def _addresses(workspace: Workspace) -> Iterator[tuple[Location, str | None]]:
+    providers = workspace.providers
+    for name, model in providers.llm.items():
+        yield ("providers", "llm", name, "base_url"), model.base_url
+    for name, embedding in providers.embedding.items():
+        yield ("providers", "embedding", name, "base_url"), embedding.base_url
+    for name, store in providers.vector_store.named.items():
+        at: Location = ("providers", "vector_store", name)
+        yield (*at, "dsn"), store.dsn
+        for index, replica in enumerate(store.replicas):
+            yield (*at, "replicas", index, "dsn"), replica.dsn
+    redis = workspace.caching.redis
+    yield ("shops", "infrastructure", "config", "caching", "redis", "url"), redis.url if redis is not None else None
+    mcp = workspace.mcp
+    if mcp.rate_limiting is not None:
+        yield ("mcp", "rate_limiting", "redis_url"), mcp.rate_limiting.redis_url
+    if mcp.authentication is not None:
+        yield ("mcp", "authentication", "jwks_url"), mcp.authentication.jwks_url
+    if workspace.observability.tracing is not None:
+        yield ("observability", "tracing", "endpoint"), workspace.observability.tracing.endpoint
