@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from sibyl_runtime import __version__
-from sibyl_runtime.cache import ANSWERS, Cache, SemanticCache, open_cache, open_disk, open_semantic_cache
+from sibyl_runtime.cache import (
+    ANSWERS,
+    Cache,
+    RedisServer,
+    SemanticCache,
+    cache_of,
+    open_disk,
+    open_redis,
+    semantic_cache,
+)
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
@@ -74,18 +84,31 @@ async def open_services(
     return services, store.location
 
 
-def open_caches(workspace: Workspace, settings: Settings, stack: contextlib.AsyncExitStack) -> dict[str, Cache]:
-    """The caches of the workspace, by the kind of what they keep; they go on `stack`. Raises StartupError."""
+@dataclass(frozen=True)
+class OpenCaches:
+    """The caches of a workspace, by the kind of what they keep, and the Redis that they share."""
+
+    kinds: Mapping[str, Cache]
+    redis: RedisServer | None
+
+
+def open_caches(workspace: Workspace, settings: Settings, stack: contextlib.AsyncExitStack) -> OpenCaches:
+    """The caches of the workspace; what they are on goes on `stack`. Raises StartupError."""
     caching = workspace.caching
+    kinds = [*([ANSWERS] if caching.keeps_answers else []), *kinds_kept(caching)]
+    if not kinds:
+        return OpenCaches({}, None)
+    redis = open_redis(caching)
+    if redis is not None:
+        stack.push_async_callback(redis.close)
     disk = open_disk(caching, settings.data_directory)
     if disk is not None:
         stack.push_async_callback(disk.close)
-    kinds = [*([ANSWERS] if caching.keeps_answers else []), *kinds_kept(caching)]
-    opened = {kind: open_cache(caching, namespace=workspace.name, kind=kind, disk=disk) for kind in kinds}
+    opened = {kind: cache_of(caching, namespace=workspace.name, kind=kind, redis=redis, disk=disk) for kind in kinds}
     caches = {kind: cache for kind, cache in opened.items() if cache is not None}
     for cache in caches.values():
         stack.push_async_callback(cache.close)
-    return caches
+    return OpenCaches(caches, redis)
 
 
 def kept_of_searches(caches: Mapping[str, Cache], services: Services, identity: str, version: CorpusVersion) -> Kept:
@@ -101,7 +124,7 @@ def kept_of_searches(caches: Mapping[str, Cache], services: Services, identity: 
 
 
 async def open_semantic(
-    workspace: Workspace, embedder: Embedder, stack: contextlib.AsyncExitStack
+    workspace: Workspace, embedder: Embedder, redis: RedisServer | None, stack: contextlib.AsyncExitStack
 ) -> SemanticCache | None:
     """The semantic cache of answers; None without one. `embedder` is the workspace's own. Raises StartupError."""
     settings = workspace.caching.semantic_cache
@@ -110,10 +133,7 @@ async def open_semantic(
     if settings.embedding_model not in (None, *_names(workspace.default_embedding[1])):
         embedder = await _open_comparing_model(str(settings.embedding_model))
         stack.push_async_callback(embedder.close)
-    cache = open_semantic_cache(workspace.caching, embedder, namespace=workspace.name)
-    if cache is not None:
-        stack.push_async_callback(cache.close)
-    return cache
+    return semantic_cache(workspace.caching, embedder, namespace=workspace.name, redis=redis)
 
 
 def _names(provider: EmbeddingProvider) -> tuple[str, str]:

@@ -138,7 +138,8 @@ class Runtime:
         """
         workspace = parse_workspace(source.raw, source=source.source, lines=source.lines, environ=environ)
         async with contextlib.AsyncExitStack() as stack:
-            caches = open_caches(workspace, settings, stack)
+            opened = open_caches(workspace, settings, stack)
+            caches = opened.kinds
             services, location = await open_services(workspace, settings, stack)
             identity, version = identity_of(source, environ, settings, workspace), CorpusVersion(services.store)
             services = replace(services, kept=kept_of_searches(caches, services, identity, version))
@@ -151,7 +152,7 @@ class Runtime:
                 version,
                 identity=identity,
                 description=described(workspace, services, location, caches),
-                semantic=await open_semantic(workspace, instrumented.embedder, stack),
+                semantic=await open_semantic(workspace, instrumented.embedder, opened.redis, stack),
                 on_close=stack.pop_all(),
             )
         raise AssertionError("unreachable: the stack does not swallow errors")  # for the type checker

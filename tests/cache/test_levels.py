@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 
-from sibyl_runtime.cache.levels import LayeredCache, open_cache
+from sibyl_runtime.cache.levels import LayeredCache, open_redis
 from sibyl_runtime.cache.memory import MemoryCache
 from sibyl_runtime.cache.protocol import LevelStats
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.workspace import Caching
+from tests.support.caches import PATIENCE, opened
 
 
 @pytest.mark.parametrize(
@@ -26,7 +27,7 @@ from sibyl_runtime.workspace import Caching
 async def test_the_levels_are_those_that_the_workspace_asks_for(
     settings: dict[str, Any], levels: set[str] | None
 ) -> None:
-    cache = open_cache(Caching.model_validate(settings), namespace="shop", kind="answer")
+    cache = opened(Caching.model_validate(settings))
     assert (None if cache is None else set(cache.stats())) == levels
     if cache is not None:
         await cache.close()
@@ -34,13 +35,11 @@ async def test_the_levels_are_those_that_the_workspace_asks_for(
 
 def test_a_redis_level_without_a_url_is_refused() -> None:
     with pytest.raises(StartupError, match=r"caching\.redis\.url` is not set"):
-        open_cache(Caching.model_validate({"enabled": True, "backend": "redis"}), namespace="shop", kind="answer")
+        open_redis(Caching.model_validate({"enabled": True, "backend": "redis"}))
 
 
 async def test_sizes_and_times_reach_the_levels() -> None:
-    cache = open_cache(
-        Caching.model_validate({"enabled": True, "memory": {"max_size": 2, "ttl": 7}}), namespace="s", kind="answer"
-    )
+    cache = opened(Caching.model_validate({"enabled": True, "memory": {"max_size": 2, "ttl": 7}}))
     assert isinstance(cache, MemoryCache)
     for key in "abc":
         await cache.set(key, b"1")
@@ -74,11 +73,11 @@ async def test_a_value_goes_into_every_level_and_a_miss_through_all() -> None:
 async def test_a_pod_that_starts_afresh_finds_what_another_put_into_redis(
     redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
+    monkeypatch.setattr(PATIENCE, 5.0)
     caching = Caching.model_validate({"enabled": True, "memory": {}, "redis": {"url": redis_url}})
     first, second = (
-        open_cache(caching, namespace="shop", kind="answer"),
-        open_cache(caching, namespace="shop", kind="answer"),
+        opened(caching),
+        opened(caching),
     )
     assert first is not None
     assert second is not None

@@ -13,7 +13,8 @@ from sibyl_runtime.cache import question_stream
 from sibyl_runtime.cache.breaker import CircuitBreaker
 from sibyl_runtime.cache.question_index import Vector
 from sibyl_runtime.cache.question_stream import BATCH, QuestionStream
-from sibyl_runtime.cache.redis import RedisCache
+from sibyl_runtime.cache.redis_server import RedisServer
+from tests.support.caches import PATIENCE
 
 SCOPE = "a" * 64
 VECTOR: Vector = np.array([1, 2, 3], dtype=np.float32)
@@ -29,15 +30,24 @@ class Clock:
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
+    monkeypatch.setattr(PATIENCE, 5.0)
 
 
-def stream(url: str, *, namespace: str = "shop", clock: Clock | None = None, **settings: Any) -> QuestionStream:
-    redis = RedisCache(
-        url, namespace=namespace, kind="question", ttl=60, breaker=CircuitBreaker(shortest=0.0, longest=0.0)
-    )
+class OwnStream(QuestionStream):
+    """A stream over a Redis that nobody else asks through the same pool."""
+
+    def __init__(self, server: RedisServer, **settings: Any) -> None:
+        super().__init__(server, **settings)
+        self.server = server
+
+    async def close(self) -> None:
+        await self.server.close()
+
+
+def stream(url: str, *, namespace: str = "shop", clock: Clock | None = None, **settings: Any) -> OwnStream:
+    server = RedisServer(url, breaker=CircuitBreaker(shortest=0.0, longest=0.0))
     settings = {"model": "m", "dimension": 3, "max_entries": 10_000, "ttl": 60.0, **settings}
-    return QuestionStream(redis, clock=clock or Clock(), **settings)
+    return OwnStream(server, namespace=namespace, clock=clock or Clock(), **settings)
 
 
 @pytest.fixture

@@ -11,21 +11,25 @@ from redis import Redis
 
 from sibyl_runtime.cache.breaker import CircuitBreaker
 from sibyl_runtime.cache.protocol import LevelStats
-from sibyl_runtime.cache.redis import TIMEOUT, RedisCache
+from sibyl_runtime.cache.question_stream import QuestionStream
+from sibyl_runtime.cache.redis import RedisCache
+from sibyl_runtime.cache.redis_server import MOST_CONNECTIONS, TIMEOUT
+from sibyl_runtime.cache.redis_server import RedisServer as SharedServer
 from sibyl_runtime.errors import StartupError
+from tests.support.caches import PATIENCE, OwnRedisCache
 from tests.support.redis_server import RedisServer
 
 
 @pytest.fixture
-async def cache(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RedisCache]:
+async def cache(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[OwnRedisCache]:
     """Over a real Redis, with patience enough for a loaded machine."""
-    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
-    opened = RedisCache(redis_url, namespace="shop", ttl=60, jitter=lambda ttl: ttl)
+    monkeypatch.setattr(PATIENCE, 5.0)
+    opened = OwnRedisCache(redis_url, jitter=lambda ttl: ttl)
     yield opened
     await opened.close()
 
 
-async def test_a_value_is_kept_for_its_time_under_the_workspaces_name(cache: RedisCache, redis_url: str) -> None:
+async def test_a_value_is_kept_for_its_time_under_the_workspaces_name(cache: OwnRedisCache, redis_url: str) -> None:
     assert await cache.get("k") is None
     await cache.set("k", b"\x00binary\xff")
     assert await cache.get("k") == b"\x00binary\xff"
@@ -35,8 +39,8 @@ async def test_a_value_is_kept_for_its_time_under_the_workspaces_name(cache: Red
         assert 59_000 < int(str(client.pttl("sibyl:shop:answer:k"))) <= 60_000
 
 
-async def test_workspaces_do_not_share_answers(cache: RedisCache, redis_url: str) -> None:
-    other = RedisCache(redis_url, namespace="other", ttl=60)
+async def test_workspaces_do_not_share_answers(cache: OwnRedisCache, redis_url: str) -> None:
+    other = OwnRedisCache(redis_url, namespace="other")
     await cache.set("k", b"1")
     assert await other.get("k") is None
     await other.close()
@@ -44,7 +48,7 @@ async def test_workspaces_do_not_share_answers(cache: RedisCache, redis_url: str
 
 @pytest.mark.parametrize("foreign", [b"", b"short", b"x" * 40])
 async def test_a_value_that_was_not_written_for_this_key_is_a_miss(
-    cache: RedisCache, redis_url: str, foreign: bytes
+    cache: OwnRedisCache, redis_url: str, foreign: bytes
 ) -> None:
     with Redis.from_url(redis_url) as client:
         client.set("sibyl:shop:answer:k", foreign)
@@ -54,7 +58,7 @@ async def test_a_value_that_was_not_written_for_this_key_is_a_miss(
     assert await cache.get("two") is None
 
 
-async def test_cancelled_requests_never_leave_their_answer_to_the_next(cache: RedisCache) -> None:
+async def test_cancelled_requests_never_leave_their_answer_to_the_next(cache: OwnRedisCache) -> None:
     for number in range(20):
         await cache.set(str(number), str(number).encode())
     for round_ in range(20):
@@ -88,12 +92,12 @@ def own_redis() -> Iterator[RedisServer]:
 async def test_redis_down_is_a_miss_told_once_and_its_return_is_noticed(
     own_redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
+    monkeypatch.setattr(PATIENCE, 5.0)
     clock = _Clock()
-    cache = RedisCache(own_redis.url, namespace="shop", ttl=60, breaker=CircuitBreaker(clock=clock))
+    cache = OwnRedisCache(own_redis.url, breaker=CircuitBreaker(clock=clock))
     await cache.set("k", b"1")
     own_redis.stop()
-    with caplog.at_level(logging.INFO, logger="sibyl_runtime.cache.redis"):
+    with caplog.at_level(logging.INFO, logger="sibyl_runtime.cache.redis_server"):
         for _ in range(10):
             assert await cache.get("k") is None
             await cache.set("k", b"1")
@@ -111,7 +115,7 @@ async def test_redis_down_is_a_miss_told_once_and_its_return_is_noticed(
 
 
 async def test_redis_down_from_the_start_is_no_error() -> None:
-    cache = RedisCache("redis://127.0.0.1:1/0", namespace="shop", ttl=60)
+    cache = OwnRedisCache("redis://127.0.0.1:1/0")
     await cache.set("k", b"1")
     assert await cache.get("k") is None
     await cache.close()
@@ -135,7 +139,7 @@ async def _silent_server() -> AsyncIterator[tuple[str, list[str]]]:
 
 async def test_a_redis_that_never_answers_costs_one_timeout_and_then_nothing() -> None:
     async with _silent_server() as (url, connections):
-        cache = RedisCache(url, namespace="shop", ttl=60)
+        cache = OwnRedisCache(url)
         started = time.monotonic()
         assert await cache.get("k") is None
         elapsed = time.monotonic() - started
@@ -153,10 +157,10 @@ async def test_a_redis_that_never_answers_costs_one_timeout_and_then_nothing() -
 async def test_a_wrong_password_is_a_miss_and_stays_out_of_the_log(
     own_redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
+    monkeypatch.setattr(PATIENCE, 5.0)
     with Redis.from_url(own_redis.url) as client:
         client.config_set("requirepass", "right")
-    cache = RedisCache(own_redis.url.replace("127.0.0.1", ":s3cret@127.0.0.1"), namespace="shop", ttl=60)
+    cache = OwnRedisCache(own_redis.url.replace("127.0.0.1", ":s3cret@127.0.0.1"))
     assert await cache.get("k") is None
     await cache.close()
     assert "Redis does not answer" in caplog.text
@@ -166,5 +170,25 @@ async def test_a_wrong_password_is_a_miss_and_stays_out_of_the_log(
 @pytest.mark.parametrize("url", ["localhost:6379", "http://:s3cret@host", "redis://:s3cret@host:port/0", ""])
 def test_a_url_that_is_none_is_refused_without_showing_it(url: str) -> None:
     with pytest.raises(StartupError, match=r"caching\.redis\.url` is not a Redis URL") as refused:
-        RedisCache(url, namespace="shop", ttl=60)
+        OwnRedisCache(url)
     assert "s3cret" not in str(refused.value)
+
+
+async def test_all_kinds_share_one_pool_and_pay_for_a_bad_redis_once(redis_url: str) -> None:
+    async with _silent_server() as (url, connections):
+        server = SharedServer(url)
+        kinds = [RedisCache(server, namespace="shop", kind=kind, ttl=60) for kind in ("answer", "embedding", "chunks")]
+        stream = QuestionStream(server, namespace="shop", model="m", dimension=3, max_entries=10, ttl=60)
+        for kind in kinds:
+            assert await kind.get("k") is None
+        assert await stream.news() == []
+        await server.close()
+    assert connections == ["opened"]
+    assert [kind.stats()["redis"].errors for kind in kinds] == [1, 0, 0]
+    server = SharedServer(redis_url)
+    async with asyncio.timeout(30):
+        kinds = [RedisCache(server, namespace="shop", kind=kind, ttl=60) for kind in ("answer", "embedding", "chunks")]
+        await asyncio.gather(*(kind.get(str(number)) for kind in kinds for number in range(100)))
+    with Redis.from_url(redis_url) as client:
+        assert len(client.client_list()) <= MOST_CONNECTIONS + 1
+    await server.close()

@@ -11,7 +11,7 @@ import pytest
 from sibyl_runtime.cache.breaker import CircuitBreaker
 from sibyl_runtime.cache.levels import LayeredCache
 from sibyl_runtime.cache.memory import MemoryCache
-from sibyl_runtime.cache.redis import RedisCache
+from tests.support.caches import PATIENCE, OwnRedisCache
 from tests.support.redis_server import RedisServer
 
 REQUESTS_AT_ONCE = 40
@@ -70,9 +70,9 @@ async def test_no_request_fails_while_redis_is_killed_and_comes_back_with_anothe
     own_redis: RedisServer, patient: bool, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Patience enough for a loaded machine: a Redis that is gone refuses at once.
-    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
+    monkeypatch.setattr(PATIENCE, 5.0)
     breaker = CircuitBreaker() if patient else CircuitBreaker(shortest=0.0, longest=0.0)
-    redis = RedisCache(own_redis.url, namespace="shop", ttl=60, breaker=breaker)
+    redis = OwnRedisCache(own_redis.url, breaker=breaker)
     # The near level holds one entry, so that nearly every request asks Redis.
     cache = LayeredCache([MemoryCache(max_size=1, ttl=60), redis])
     requests = Requests(cache)

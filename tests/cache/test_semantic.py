@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from sibyl_runtime.answering import AnswerReuse, ToolOutcome
-from sibyl_runtime.cache import AnswerIdentity, SemanticCache, answer_key, open_cache, open_semantic_cache
+from sibyl_runtime.cache import AnswerIdentity, RedisServer, SemanticCache, answer_key, cache_of, open_redis
+from sibyl_runtime.cache import semantic_cache as opened_semantic
 from sibyl_runtime.cache.key import scope_key
 from sibyl_runtime.cache.memory import MemoryCache
 from sibyl_runtime.errors import DatabaseUnavailable, Overloaded
@@ -18,6 +19,7 @@ from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.providers.protocols import Embedder
 from sibyl_runtime.store.records import Hit
 from sibyl_runtime.workspace import Caching
+from tests.support.caches import PATIENCE
 from tests.support.parts import WatchedEmbedder
 
 ASKED = "How do I reset my password?"
@@ -27,8 +29,10 @@ NEVER = Deadline.after(None)
 ON = {"enabled": True, "semantic": {"similarity_threshold": 0.9}}
 
 
-def semantic_cache(embedder: Embedder, settings: Mapping[str, Any] = ON) -> SemanticCache:
-    cache = open_semantic_cache(Caching.model_validate(settings), embedder, namespace="shop")
+def semantic_cache(
+    embedder: Embedder, settings: Mapping[str, Any] = ON, redis: RedisServer | None = None
+) -> SemanticCache:
+    cache = opened_semantic(Caching.model_validate(settings), embedder, namespace="shop", redis=redis)
     assert cache is not None
     return cache
 
@@ -37,9 +41,11 @@ class Pod:
     """One process's caches, and a pipeline that counts its runs."""
 
     def __init__(self, embedder: Embedder, settings: Mapping[str, Any] = ON) -> None:
-        cache = open_cache(Caching.model_validate(settings), namespace="shop", kind="answer")
+        caching = Caching.model_validate(settings)
+        self._redis = open_redis(caching)
+        cache = cache_of(caching, namespace="shop", kind="answer", redis=self._redis)
         assert cache is not None
-        self.cache, self.semantic = cache, semantic_cache(embedder, settings)
+        self.cache, self.semantic = cache, semantic_cache(embedder, settings, self._redis)
         self._reuse = AnswerReuse(self.cache, self.semantic)
         self.runs = 0
         self.sources, self.reusable = 1, True
@@ -63,8 +69,9 @@ class Pod:
         )
 
     async def close(self) -> None:
-        await self.semantic.close()
         await self.cache.close()
+        if self._redis is not None:
+            await self._redis.close()
 
 
 async def test_a_question_of_the_same_meaning_has_the_answer_and_is_told_so(embedder: Embedder) -> None:
@@ -179,7 +186,7 @@ async def test_a_question_that_is_too_long_or_empty_and_a_call_without_one_are_l
 async def test_pods_share_through_redis_and_do_without_it(
     embedder: Embedder, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
+    monkeypatch.setattr(PATIENCE, 5.0)
     shared = {**ON, "redis": {"url": redis_url}}
     one, other = Pod(embedder, shared), Pod(embedder, shared)
     await one.ask(ASKED)
@@ -195,7 +202,7 @@ async def test_pods_share_through_redis_and_do_without_it(
 
 def test_it_is_off_unless_asked_for(embedder: Embedder) -> None:
     for settings in ({}, {"enabled": True}, {"enabled": False, "semantic": {}}, {"semantic": {"enabled": False}}):
-        assert open_semantic_cache(Caching.model_validate(settings), embedder, namespace="shop") is None
+        assert opened_semantic(Caching.model_validate(settings), embedder, namespace="shop") is None
 
 
 async def test_without_a_semantic_cache_the_answer_cache_is_as_it_was() -> None:

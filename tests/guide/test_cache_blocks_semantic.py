@@ -37,7 +37,7 @@ async def test_a_paraphrase_is_answered_without_the_model_and_an_opposite_is_not
     place: Place, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Patience enough for a loaded machine.
-    monkeypatch.setattr("sibyl_runtime.cache.redis.TIMEOUT", 5.0)
+    monkeypatch.setattr("sibyl_runtime.cache.redis_server.TIMEOUT", 5.0)
     raw = with_redis(place, redis_url)
     async with place.served(raw, TEXTS) as served, place.opened(raw) as other:
         kinds = []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from sibyl_runtime.cache import open_cache, open_disk
+from sibyl_runtime.cache import cache_of, open_disk, open_redis
 from sibyl_runtime.kpi import CacheLevelCollector, TaskCollector
 from sibyl_runtime.workspace import Caching
 from tests.support.conditions import until
@@ -39,7 +39,11 @@ async def test_every_level_tells_what_it_holds_where_it_can(tmp_path: Path, redi
     )
     disk = open_disk(caching, tmp_path)
     assert disk is not None
-    caches = {kind: open_cache(caching, namespace="docs", kind=kind, disk=disk) for kind in ("answer", "embedding")}
+    redis = open_redis(caching)
+    assert redis is not None
+    caches = {
+        kind: cache_of(caching, namespace="docs", kind=kind, redis=redis, disk=disk) for kind in ("answer", "embedding")
+    }
     registry = CollectorRegistry()
     registry.register(CacheLevelCollector({kind: cache for kind, cache in caches.items() if cache is not None}))
     answers = caches["answer"]
@@ -73,3 +77,4 @@ async def test_every_level_tells_what_it_holds_where_it_can(tmp_path: Path, redi
         assert cache is not None
         await cache.close()
     await disk.close()
+    await redis.close()

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
+from pathlib import Path
 
-from sibyl_runtime.opening import local_models, shown_embedder
+from sibyl_runtime.opening import local_models, open_caches, shown_embedder
+from sibyl_runtime.settings import Settings
+from sibyl_runtime.workspace import parse_workspace
 from tests.support.parts import Parts
 
 
@@ -29,3 +33,11 @@ async def test_clients_are_not_told_which_host_embeds(parts: Parts) -> None:
     provider = {"kind": "openai", "model": "text-embedding-3-small", "api_key": "k", "base_url": "http://10.0.0.7/v1"}
     parts.document = {"providers": {"embedding": {"default": provider}}}
     assert shown_embedder(parts.services()) == f"text-embedding-3-small/{parts.embedder.dimension}"
+
+
+async def test_where_nothing_is_kept_no_cache_is_opened(tmp_path: Path) -> None:
+    caching = {"enabled": True, "cache_generations": False, "disk": {"path": str(tmp_path / "kept")}}
+    workspace = parse_workspace({"shops": {"infrastructure": {"config": {"caching": caching}}}})
+    async with contextlib.AsyncExitStack() as stack:
+        assert open_caches(workspace, Settings(tmp_path), stack).kinds == {}
+    assert not (tmp_path / "kept").exists()

@@ -221,7 +221,7 @@ async def test_health_shows_a_refused_write_until_one_succeeds(opened: Opener, c
     runtime = await opened()
     async with await psycopg.AsyncConnection.connect(database_dsn, autocommit=True) as link:
         await link.execute(REFUSE)
-        with pytest.raises(DatabaseUnavailable, match=r"the volume of PostgreSQL .* is full"):
+        with pytest.raises(DatabaseUnavailable, match=r"the volume of the database is full"):
             await runtime.ingest(str(corpus))
         found = (await runtime.health())["checks"]["database"]
         assert found["status"] == "unhealthy"

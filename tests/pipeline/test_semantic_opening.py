@@ -34,7 +34,7 @@ async def test_the_model_of_the_workspace_serves_both(
     monkeypatch.setattr("sibyl_runtime.opening.open_embedder", second)
     async with contextlib.AsyncExitStack() as stack:
         named = {} if model is None else {"embedding_model": model}
-        assert await open_semantic(workspace(**named), WatchedEmbedder(embedder), stack) is not None
+        assert await open_semantic(workspace(**named), WatchedEmbedder(embedder), None, stack) is not None
 
 
 async def test_another_model_is_opened_beside_it_and_closed(
@@ -44,7 +44,7 @@ async def test_another_model_is_opened_beside_it_and_closed(
     tiny = write_tiny_model(tmp_path / "tiny")
     watched = WatchedEmbedder(embedder)
     async with contextlib.AsyncExitStack() as stack:
-        cache = await open_semantic(workspace(embedding_model=str(tiny)), watched, stack)
+        cache = await open_semantic(workspace(embedding_model=str(tiny)), watched, None, stack)
         assert cache is not None
         asked = cache.asked(AnswerIdentity("shop", "ask", "v", 1, "m", "l", {"query": "w1 w2"}))
         assert asked is not None
@@ -57,10 +57,10 @@ async def test_another_model_is_opened_beside_it_and_closed(
 async def test_a_model_that_is_not_there_is_an_error_that_names_the_field(embedder: Embedder) -> None:
     async with contextlib.AsyncExitStack() as stack:
         with pytest.raises(StartupError, match=FIELD.replace(".", r"\.") + ": 'no-such-model' is not on") as caught:
-            await open_semantic(workspace(embedding_model="no-such-model"), embedder, stack)
+            await open_semantic(workspace(embedding_model="no-such-model"), embedder, None, stack)
     assert "providers.embedding" not in caught.value.message
 
 
 async def test_without_a_semantic_cache_nothing_is_opened(embedder: Embedder) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        assert await open_semantic(workspace(enabled=False), embedder, stack) is None
+        assert await open_semantic(workspace(enabled=False), embedder, None, stack) is None

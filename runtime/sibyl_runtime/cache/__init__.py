@@ -2,9 +2,10 @@
 
 from sibyl_runtime.cache.disk import DiskFile
 from sibyl_runtime.cache.key import ANSWERS, AnswerIdentity, answer_key, normalise_query
-from sibyl_runtime.cache.levels import disk_of, open_cache, open_disk
+from sibyl_runtime.cache.levels import cache_of, disk_of, open_disk, open_redis
 from sibyl_runtime.cache.protocol import Cache, LevelStats
-from sibyl_runtime.cache.semantic import Asked, SemanticCache, open_semantic_cache
+from sibyl_runtime.cache.redis_server import RedisServer
+from sibyl_runtime.cache.semantic import Asked, SemanticCache, semantic_cache
 from sibyl_runtime.cache.single_flight import SingleFlight
 
 __all__ = [
@@ -14,12 +15,14 @@ __all__ = [
     "Cache",
     "DiskFile",
     "LevelStats",
+    "RedisServer",
     "SemanticCache",
     "SingleFlight",
     "answer_key",
+    "cache_of",
     "disk_of",
     "normalise_query",
-    "open_cache",
     "open_disk",
-    "open_semantic_cache",
+    "open_redis",
+    "semantic_cache",
 ]

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import fcntl
 import hashlib
-import hmac
 import logging
 import os
 import sqlite3
@@ -26,6 +25,7 @@ import orjson
 from sibyl_runtime.cache.breaker import CircuitBreaker
 from sibyl_runtime.cache.disk_entries import LARGEST, PAGE, RESERVE, Entries, WrongForm
 from sibyl_runtime.cache.protocol import Jitter, LevelStats, spread
+from sibyl_runtime.cache.seal import sealed, unsealed
 from sibyl_runtime.errors import StartupError
 
 logger = logging.getLogger(__name__)
@@ -35,7 +35,6 @@ TIMEOUT: Final = 0.25
 PLACE: Final = "shops.infrastructure.config.caching.disk"
 _BUSY_SECONDS: Final = 0.2
 _CLOSING_SECONDS: Final = 2.0
-_SEAL_BYTES: Final = 16
 _READING: Final = "reading"
 _WRITING: Final = "writing"
 # SQLite's primary codes: of a file that is broken; of a place that was configured wrongly; of a file that is well.
@@ -250,7 +249,7 @@ class DiskCache:
         stored, self._totals = await self._attempt(
             self.file.read(lambda entries: (entries.find(place), entries.totals(self._owner)))
         ) or (None, self._totals)
-        value = None if stored is None else _unsealed(place, stored)
+        value = None if stored is None else unsealed(place, stored)
         if stored is not None and value is None:
             await self._attempt(self.file.write(lambda entries: entries.drop(place)))
         if value is None:
@@ -262,12 +261,12 @@ class DiskCache:
     async def set(self, key: str, value: bytes) -> None:
         """Keep the value, if it is not larger than what the file takes."""
         place, life = self._place(key), self._jitter(self._ttl)
-        sealed = _seal(place, value) + value
-        if len(sealed) > self.file.largest:
+        stored = sealed(place, value)
+        if len(stored) > self.file.largest:
             return
 
         def kept(entries: Entries) -> tuple[Counter[str], tuple[int, int]]:
-            return entries.keep(place, self._owner, sealed, life), entries.totals(self._owner)
+            return entries.keep(place, self._owner, stored, life), entries.totals(self._owner)
 
         done = await self._attempt(self.file.write(kept))
         if done is not None:
@@ -296,16 +295,6 @@ class DiskCache:
         except DiskFault:
             self._errors += 1
             return None
-
-
-def _seal(place: bytes, value: bytes) -> bytes:
-    """Ties a value to its key, whole: what lies on a disk may be cut off, or somebody else's."""
-    return hashlib.blake2b(place + value, digest_size=_SEAL_BYTES).digest()
-
-
-def _unsealed(place: bytes, stored: bytes) -> bytes | None:
-    value = stored[_SEAL_BYTES:]
-    return value if hmac.compare_digest(stored[:_SEAL_BYTES], _seal(place, value)) else None
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

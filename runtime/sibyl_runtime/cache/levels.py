@@ -9,6 +9,7 @@ from sibyl_runtime.cache.disk import DiskCache, DiskFile
 from sibyl_runtime.cache.memory import MemoryCache
 from sibyl_runtime.cache.protocol import Cache, LevelStats
 from sibyl_runtime.cache.redis import RedisCache
+from sibyl_runtime.cache.redis_server import RedisServer
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.workspace import Caching
 
@@ -53,30 +54,42 @@ def open_disk(caching: Caching, data_directory: Path) -> DiskFile | None:
     return DiskFile(directory, max_bytes=level.max_bytes)
 
 
+def open_redis(caching: Caching) -> RedisServer | None:
+    """The Redis of the caches, one for every kind of entry; None without that level. Needs no Redis to be up.
+
+    Raises StartupError for a level without a usable url.
+    """
+    level = caching.redis_level
+    if level is None:
+        return None
+    if level.url is None:
+        raise StartupError(
+            "the Redis level of the cache is on, and `shops.infrastructure.config.caching.redis.url` is not set: "
+            "set it, for example to ${REDIS_URL}, or set redis.enabled: false"
+        )
+    return RedisServer(level.url)
+
+
 def disk_of(caches: Iterable[Cache]) -> DiskFile | None:
     """The file that these caches share; None where they have no disk level."""
     levels = (level for cache in caches for level in (cache.levels if isinstance(cache, LayeredCache) else (cache,)))
     return next((level.file for level in levels if isinstance(level, DiskCache)), None)
 
 
-def open_cache(caching: Caching, *, namespace: str, kind: str, disk: DiskFile | None = None) -> Cache | None:
+def cache_of(
+    caching: Caching, *, namespace: str, kind: str, redis: RedisServer | None = None, disk: DiskFile | None = None
+) -> Cache | None:
     """The levels that `caching` describes, for entries of one `kind`, such as `answer`; None when it has none.
 
-    `namespace` keeps workspaces apart that share a Redis or a `disk`. Needs no Redis to be up. Raises StartupError for
-    a Redis level without a usable url.
+    `namespace` keeps workspaces apart that share `redis` or `disk`.
     """
     levels: list[Cache] = []
     if (memory := caching.memory_level) is not None:
         levels.append(MemoryCache(max_size=memory.max_size, ttl=memory.ttl))
-    if (redis := caching.redis_level) is not None:
-        if redis.url is None:
-            raise StartupError(
-                "the Redis level of the cache is on, and `shops.infrastructure.config.caching.redis.url` is not set: "
-                "set it, for example to ${REDIS_URL}, or set redis.enabled: false"
-            )
-        levels.append(RedisCache(redis.url, namespace=namespace, kind=kind, ttl=redis.ttl))
-    if disk is not None and (level := caching.disk_level) is not None:
-        levels.append(DiskCache(disk, namespace=namespace, kind=kind, ttl=level.ttl))
+    if redis is not None and (shared := caching.redis_level) is not None:
+        levels.append(RedisCache(redis, namespace=namespace, kind=kind, ttl=shared.ttl))
+    if disk is not None and (lasting := caching.disk_level) is not None:
+        levels.append(DiskCache(disk, namespace=namespace, kind=kind, ttl=lasting.ttl))
     if len(levels) > 1:
         return LayeredCache(levels)
     return levels[0] if levels else None

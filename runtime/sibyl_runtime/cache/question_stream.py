@@ -6,6 +6,7 @@ Redis is not trusted: an entry of another shape, or another model's, is passed o
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import numpy as np
 from redis.exceptions import RedisError
 
 from sibyl_runtime.cache.question_index import Vector
-from sibyl_runtime.cache.redis import RedisCache
+from sibyl_runtime.cache.redis_server import RedisFault, RedisServer
 
 PAUSE: Final = 1.0
 """Seconds between two looks for news, when the last look brought everything."""
@@ -46,8 +47,9 @@ class QuestionStream:
 
     def __init__(
         self,
-        redis: RedisCache,
+        server: RedisServer,
         *,
+        namespace: str,
         model: str,
         dimension: int,
         max_entries: int,
@@ -55,8 +57,8 @@ class QuestionStream:
         clock: Callable[[], float] = time.monotonic,
         now: Callable[[], float] = time.time,
     ) -> None:
-        self._redis = redis
-        self._key = redis.prefix + "stream"
+        self._server = server
+        self._key = f"sibyl:{namespace}:question:stream"
         self._model = model.encode()
         self._dimension = dimension
         self._max_entries = max_entries
@@ -85,7 +87,8 @@ class QuestionStream:
                 pipeline.pexpire(self._key, round(self._ttl * 1200))
                 return await pipeline.execute()
 
-        await self._redis.attempt(append)
+        with contextlib.suppress(RedisFault):
+            await self._server.run(append)
 
     async def news(self) -> list[Told]:
         """What was told since the last look, BATCH entries of it at most; nothing while a look would be too soon.
@@ -96,17 +99,15 @@ class QuestionStream:
             return []
         # Set before the round trip: of requests that arrive together one looks.
         self._next_look = self._clock() + PAUSE
-        entries = await self._redis.attempt(self._next_entries)
+        entries = None
+        with contextlib.suppress(RedisFault):
+            entries = await self._server.run(self._next_entries)
         if not entries:
             return []
         self._seen = entries[-1][0]
         if len(entries) == BATCH:
             self._next_look = float("-inf")
         return [told for name, fields in entries if (told := self._read(name, fields)) is not None]
-
-    async def close(self) -> None:
-        """Release connections."""
-        await self._redis.close()
 
     async def _next_entries(self, client: Any) -> list[tuple[bytes, Any]]:
         """Name and fields of each. Raises RedisError for a reply that cannot be one."""

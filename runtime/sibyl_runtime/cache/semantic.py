@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from sibyl_runtime.cache.key import AnswerIdentity, answer_key, question_of, scope_key
 from sibyl_runtime.cache.question_index import QuestionIndex, Vector
 from sibyl_runtime.cache.question_stream import LONGEST_QUESTION, QuestionStream
-from sibyl_runtime.cache.redis import RedisCache
+from sibyl_runtime.cache.redis_server import RedisServer
 from sibyl_runtime.cache.same_question import same_question
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.providers.protocols import Embedder
@@ -89,11 +89,6 @@ class SemanticCache:
         if self._stream is not None:
             await self._stream.tell(asked.scope, asked.question, asked.vector)
 
-    async def close(self) -> None:
-        """Release connections; the embedding model is closed by who opened it."""
-        if self._stream is not None:
-            await self._stream.close()
-
     async def _embedded(self, question: str, timeout: float | None) -> Vector | None:
         try:
             async with asyncio.timeout(timeout):
@@ -103,19 +98,19 @@ class SemanticCache:
             return None
 
 
-def open_semantic_cache(caching: Caching, embedder: Embedder, *, namespace: str) -> SemanticCache | None:
-    """The semantic cache that `caching` describes; None when it has none. Needs no Redis to be up.
-
-    Raises StartupError for a Redis level with an unusable url.
-    """
+def semantic_cache(
+    caching: Caching, embedder: Embedder, *, namespace: str, redis: RedisServer | None = None
+) -> SemanticCache | None:
+    """The semantic cache that `caching` describes, its questions shared through `redis`; None when it has none."""
     settings = caching.semantic_cache
     if settings is None:
         return None
     index = QuestionIndex(dimension=embedder.dimension, max_entries=settings.max_entries, ttl=settings.ttl)
-    redis, stream = caching.redis_level, None
-    if redis is not None and redis.url is not None:
+    stream = None
+    if redis is not None:
         stream = QuestionStream(
-            RedisCache(redis.url, namespace=namespace, kind="question", ttl=settings.ttl),
+            redis,
+            namespace=namespace,
             model=embedder.tag,
             dimension=embedder.dimension,
             max_entries=settings.max_entries,
