@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sibyl_runtime import __version__
 from sibyl_runtime.cache import (
@@ -24,6 +24,7 @@ from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, KeptChunks, KeptVectors, kinds_kept
 from sibyl_runtime.providers.embedding import open_embedder
 from sibyl_runtime.providers.embedding.opening import open_embedding_model
+from sibyl_runtime.providers.embedding.shared_queries import SharedQueries
 from sibyl_runtime.providers.llm import open_language_model
 from sibyl_runtime.providers.protocols import CrossEncoder, Embedder, LanguageModel
 from sibyl_runtime.providers.reranking import open_cross_encoder
@@ -111,6 +112,14 @@ def open_caches(workspace: Workspace, settings: Settings, stack: contextlib.Asyn
     return OpenCaches(caches, redis)
 
 
+def shared_questions(services: Services) -> Services:
+    """The services, of which two may ask for the vector of one question where a semantic cache compares by it."""
+    settings = services.workspace.caching.semantic_cache
+    if settings is None or _compares_by_another(services.workspace, settings.embedding_model):
+        return services
+    return replace(services, embedder=SharedQueries(services.embedder))
+
+
 def kept_of_searches(caches: Mapping[str, Cache], services: Services, identity: str, version: CorpusVersion) -> Kept:
     """What searches find in `caches`, and leave there."""
     embedder = services.embedder
@@ -130,14 +139,15 @@ async def open_semantic(
     settings = workspace.caching.semantic_cache
     if settings is None:
         return None
-    if settings.embedding_model not in (None, *_names(workspace.default_embedding[1])):
+    if _compares_by_another(workspace, settings.embedding_model):
         embedder = await _open_comparing_model(str(settings.embedding_model))
         stack.push_async_callback(embedder.close)
     return semantic_cache(workspace.caching, embedder, namespace=workspace.name, redis=redis)
 
 
-def _names(provider: EmbeddingProvider) -> tuple[str, str]:
-    return provider.model, f"sentence-transformers/{provider.model}"
+def _compares_by_another(workspace: Workspace, model: str | None) -> bool:
+    own = workspace.default_embedding[1].model
+    return model not in (None, own, f"sentence-transformers/{own}")
 
 
 async def _open_comparing_model(model: str) -> Embedder:

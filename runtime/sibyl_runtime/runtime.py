@@ -28,6 +28,7 @@ from sibyl_runtime.opening import (
     open_semantic,
     open_services,
     redis_ping,
+    shared_questions,
     shown_embedder,
 )
 from sibyl_runtime.pipeline.asking import Answered, Ask
@@ -143,7 +144,7 @@ class Runtime:
             services, location = await open_services(workspace, settings, stack)
             identity, version = identity_of(source, environ, settings, workspace), CorpusVersion(services.store)
             services = replace(services, kept=kept_of_searches(caches, services, identity, version))
-            instrumented = instrument(services)
+            instrumented = shared_questions(instrument(services))
             return cls(
                 workspace,
                 source,

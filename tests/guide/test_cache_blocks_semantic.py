@@ -8,7 +8,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.asyncio import Redis
 
-from tests.guide.running import TOOL, Place, ask, block, with_guide
+from tests.guide.running import TOOL, Place, Watch, ask, block, with_guide
 from tests.guide.table import shows
 from tests.workspace.test_guide import merged
 
@@ -65,6 +65,14 @@ async def test_a_paraphrase_is_answered_without_the_model_and_an_opposite_is_not
     async with Redis.from_url(redis_url) as client:
         assert await client.xlen("sibyl:guide:question:stream") == 2
         assert 3600 < await client.ttl("sibyl:guide:question:stream") <= 4320
+
+
+async def test_a_question_is_embedded_once_to_be_compared_and_to_be_searched_for(place: Place, redis_url: str) -> None:
+    watch = Watch()
+    async with place.opened(with_redis(place, redis_url), instrument=watch.on) as runtime:
+        await runtime.ingest(place.write(TEXTS))
+        assert (await ask(runtime, QUESTION)).cache == "miss"
+    assert watch.seen[0].queries == [QUESTION]
 
 
 async def test_what_a_hit_costs_beside_an_answer_that_is_computed(

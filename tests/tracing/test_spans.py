@@ -214,8 +214,9 @@ def test_failures_of_sending_are_told_once_until_it_works_again(caplog: pytest.L
         def export(self, _: object) -> SpanExportResult:
             return results.pop(0)
 
-    told = ToldOnce(Exporter())
+    told = ToldOnce(Exporter(), "collector:4318")
     with caplog.at_level("INFO", "sibyl.tracing"):
         for _ in range(6):
             told.export([])
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO", "WARNING"]
+    assert caplog.records[0].message.startswith("the collector at collector:4318 took no spans")

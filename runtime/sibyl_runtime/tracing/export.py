@@ -6,9 +6,11 @@ The standard OTEL_* variables are read by the SDK itself; what the document says
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import threading
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -35,7 +37,7 @@ def open_provider(workspace: Workspace, settings: Tracing) -> TracerProvider:
     provider = TracerProvider(sampler=_sampler(settings), resource=_resource(workspace), shutdown_on_exit=False)
     try:
         exporter = OTLPSpanExporter(endpoint=_endpoint(settings))
-        provider.add_span_processor(BatchSpanProcessor(ToldOnce(exporter)))
+        provider.add_span_processor(BatchSpanProcessor(ToldOnce(exporter, _collector(settings))))
     except ValueError as error:
         raise StartupError(f"observability.tracing: an OTEL_* variable cannot be used: {error}") from error
     return provider
@@ -51,8 +53,10 @@ def close_provider(provider: TracerProvider) -> threading.Thread:
 class ToldOnce(SpanExporter):
     """An exporter whose failures are told once, until it works again."""
 
-    def __init__(self, inner: SpanExporter) -> None:
+    def __init__(self, inner: SpanExporter, collector: str) -> None:
+        """`collector` is its host and port, for the log."""
         self._inner = inner
+        self._collector = collector
         self._failing = False
 
     def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
@@ -61,8 +65,9 @@ class ToldOnce(SpanExporter):
         failed = result is not SpanExportResult.SUCCESS
         if failed and not self._failing:
             logger.warning(
-                "spans could not be sent and are lost, and those that follow, until the collector takes them again; "
-                "calls are answered all the same. Check observability.tracing.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT"
+                "the collector at %s took no spans: they are lost, and those that follow, until it takes them again; "
+                "calls are answered all the same. Check observability.tracing.endpoint or OTEL_EXPORTER_OTLP_ENDPOINT",
+                self._collector,
             )
         elif self._failing and not failed:
             logger.info("spans are sent again")
@@ -94,6 +99,13 @@ def _resource(workspace: Workspace) -> Resource:
         "service.instance.id": socket.gethostname(),
     }
     return Resource.create(known).merge(OTELResourceDetector().detect())
+
+
+def _collector(settings: Tracing) -> str:
+    """Host and port, without credentials, of the address that the SDK sends to."""
+    named = (os.environ.get(f"OTEL_EXPORTER_OTLP_{kind}ENDPOINT") for kind in ("TRACES_", ""))
+    address = settings.endpoint or next((one for one in named if one), "http://localhost:4318")
+    return urlsplit(address).netloc.rpartition("@")[2] or "an address without a host"
 
 
 def _endpoint(settings: Tracing) -> str | None:
