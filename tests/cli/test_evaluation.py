@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -50,18 +51,38 @@ def test_a_workspace_is_measured_and_the_report_says_how_sure_it_is(
     assert rows[0].split("  ", 1)[1].strip() == "1.0000  [1.0000, 1.0000]"
 
 
-def test_a_second_configuration_is_told_better_or_worse(command: Command, ingested: Path, questions: Path) -> None:
+def test_a_few_questions_compare_nothing(command: Command, ingested: Path, questions: Path) -> None:
     blind = ingested.with_name("blind.yaml")
     blind.write_text(ingested.read_text() + BY_WORDS)
     ended = command("eval", questions, "-f", ingested, "--compare", blind)
     assert ended.code == 0, ended.stderr
     (ndcg,) = (line for line in ended.stdout.splitlines() if line.startswith("ndcg@10"))
-    assert ndcg.endswith("-1.0000  [-1.0000, -1.0000]  worse: the interval excludes 0")
+    assert ndcg.endswith("-1.0000  [-1.0000, -1.0000]  too few questions to compare by: 10 are the least")
     assert "note: " in ended.stdout
     found = command("eval", questions, "-f", ingested, "--compare", blind, "--json").json
     assert [run["target"] for run in found["runs"]] == [str(ingested), str(blind)]
-    assert found["differences"]["mrr"] == {"value": -1.0, "low": -1.0, "high": -1.0, "excludes_zero": True}
+    assert found["differences"]["mrr"] == {
+        "value": -1.0,
+        "low": -1.0,
+        "high": -1.0,
+        "excludes_zero": True,
+        "shown": False,
+    }
     assert found["runs"][1]["by_question"]["mrr"] == [0.0, 0.0, 0.0]
+
+
+def test_with_questions_enough_the_second_one_is_told_to_be_worse(
+    command: Command, ingested: Path, questions: Path
+) -> None:
+    blind = ingested.with_name("blind.yaml")
+    blind.write_text(ingested.read_text() + BY_WORDS)
+    each = [json.loads(line) for line in questions.read_text().splitlines()]
+    many = [{**each[number % len(each)], "id": str(number)} for number in range(12)]
+    questions.write_text("".join(json.dumps(one) + "\n" for one in many))
+    ended = command("eval", questions, "-f", ingested, "--compare", blind)
+    assert ended.code == 0, ended.stderr
+    (ndcg,) = (line for line in ended.stdout.splitlines() if line.startswith("ndcg@10"))
+    assert ndcg.endswith("-1.0000  [-1.0000, -1.0000]  worse: the interval excludes 0")
 
 
 def test_the_exit_code_tells_a_pipeline_that_a_measure_is_too_low(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sibyl_runtime.evaluation import Answer, Bootstrap, Question, measure_names, report
+from sibyl_runtime.evaluation import FEWEST_QUESTIONS, Answer, Bootstrap, Question, measure_names, report
 
 METHOD = Bootstrap(resamples=1_000)
 QUESTIONS = [Question(str(number), "?", {"right": 1}, number) for number in range(1, 41)]
@@ -28,12 +28,19 @@ def test_a_run_is_scored_by_the_order_of_its_documents() -> None:
 
 def test_a_difference_on_most_questions_excludes_zero_and_one_of_chance_does_not() -> None:
     better = report(QUESTIONS, {"a": [SECOND] * 40, "b": [FIRST] * 30 + [SECOND] * 10}, [10], METHOD).differences
-    assert (better["mrr"].estimate.value, better["mrr"].excludes_zero) == (0.375, True)
+    assert (better["mrr"].estimate.value, better["mrr"].shown) == (0.375, True)
     assert better["ms"].estimate.value == pytest.approx(-15)
     mixed = [FIRST, SECOND] * 20
     chance = report(QUESTIONS, {"a": mixed, "b": mixed[::-1]}, [10], METHOD).differences
-    assert (chance["mrr"].estimate.value, chance["mrr"].excludes_zero) == (0.0, False)
+    assert (chance["mrr"].estimate.value, chance["mrr"].shown) == (0.0, False)
     assert chance["mrr"].estimate.low < 0 < chance["mrr"].estimate.high
+
+
+@pytest.mark.parametrize(("number", "shown"), [(2, False), (FEWEST_QUESTIONS - 1, False), (FEWEST_QUESTIONS, True)])
+def test_a_few_questions_show_no_difference_however_much_they_agree(number: int, shown: bool) -> None:
+    answers = {"a": [SECOND] * number, "b": [FIRST] * number}
+    found = report(QUESTIONS[:number], answers, [10], METHOD).differences["mrr"]
+    assert (found.estimate.excludes_zero, found.shown) == (True, shown)
 
 
 def test_what_is_paired_is_surer_than_what_is_not() -> None:
@@ -42,7 +49,7 @@ def test_what_is_paired_is_surer_than_what_is_not() -> None:
     found = report(QUESTIONS, {"a": [nothing, third] * 20, "b": [nothing, SECOND] * 20}, [10], METHOD)
     one, other = (run.measures["mrr"] for run in found.runs)
     assert one.high > other.low, "the intervals overlap"
-    assert found.differences["mrr"].excludes_zero
+    assert found.differences["mrr"].shown
 
 
 def test_a_question_that_was_not_timed_has_no_part_in_the_times() -> None:

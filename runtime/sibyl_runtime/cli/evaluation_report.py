@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sibyl_runtime.cli.output import plural, table
-from sibyl_runtime.evaluation import Difference, Estimate, Report
+from sibyl_runtime.evaluation import FEWEST_QUESTIONS, Difference, Estimate, Report
 
 _MILLISECONDS = ("p50_ms", "p95_ms", "ms")
 
@@ -32,7 +32,11 @@ def as_document(found: Report, notes: Sequence[str], missed: Mapping[str, float]
             for run in found.runs
         ],
         "differences": {
-            name: {**vars(difference.estimate), "excludes_zero": difference.excludes_zero}
+            name: {
+                **vars(difference.estimate),
+                "excludes_zero": difference.estimate.excludes_zero,
+                "shown": difference.shown,
+            }
             for name, difference in found.differences.items()
         },
         "below": [
@@ -91,7 +95,9 @@ def _difference_cells(name: str, difference: Difference | None) -> list[str]:
     timed = name in _MILLISECONDS
     digits, unit = (1, " ms") if timed else (4, "")
     shown = f"{estimate.value:+.{digits}f}{unit}  [{estimate.low:+.{digits}f}, {estimate.high:+.{digits}f}]"
-    if not difference.excludes_zero:
+    if not difference.enough:
+        return [shown, f"too few questions to compare by: {FEWEST_QUESTIONS} are the least"]
+    if not difference.shown:
         return [shown, "no difference shown: the interval includes 0"]
     words = ("slower", "faster") if timed else ("better", "worse")
     return [shown, f"{words[0] if estimate.value > 0 else words[1]}: the interval excludes 0"]

@@ -3,9 +3,10 @@
 from sibyl_runtime.evaluation.bootstrap import Bootstrap, Estimate
 from sibyl_runtime.evaluation.metrics import mean, ndcg, ranked, recall, reciprocal_rank
 from sibyl_runtime.evaluation.questions import JudgedQuestions, Question, QuestionsInvalid, read_questions
-from sibyl_runtime.evaluation.report import Answer, Difference, Report, Run, measure_names, report
+from sibyl_runtime.evaluation.report import FEWEST_QUESTIONS, Answer, Difference, Report, Run, measure_names, report
 
 __all__ = [
+    "FEWEST_QUESTIONS",
     "Answer",
     "Bootstrap",
     "Difference",
