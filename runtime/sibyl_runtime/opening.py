@@ -62,8 +62,7 @@ async def open_services(
         )
         stack.push_async_callback(rerankers[reranker].close)
     models: dict[str, LanguageModel] = {}
-    answering, model = workspace.default_llm
-    for each, provider in {answering: model, **workspace.providers.llm}.items():
+    for each, provider in workspace.language_models.items():
         models[each] = open_language_model(each, provider)
         stack.push_async_callback(models[each].close)
     store = await open_store(
@@ -79,7 +78,7 @@ async def open_services(
         embedder=embedder,
         store=store,
         language_models=models,
-        default_language_model=answering,
+        default_language_model=workspace.default_llm[0],
         cross_encoders=rerankers,
     )
     return services, store.location

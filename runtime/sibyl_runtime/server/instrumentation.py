@@ -92,6 +92,4 @@ def _caches(workspace: Workspace) -> tuple[str, ...]:
 
 def _models(workspace: Workspace) -> dict[str, str]:
     """The configured model by the provider's name; its kind where it has no model (extractive)."""
-    default_name, default = workspace.default_llm
-    providers = {**workspace.providers.llm, default_name: default}
-    return {name: provider.model or provider.kind for name, provider in providers.items()}
+    return {name: provider.model or provider.kind for name, provider in workspace.language_models.items()}

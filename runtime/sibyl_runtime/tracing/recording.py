@@ -64,8 +64,7 @@ class Recording:
     def services(self, services: Services) -> Services:
         """See Tracing."""
         workspace = services.workspace
-        default_name, default = workspace.default_llm
-        providers = {**workspace.providers.llm, default_name: default}
+        providers = workspace.language_models
         return replace(
             services,
             store=TracedVectorStore(services.store, workspace.default_vector_store[1].collection_name, self._spans),

@@ -77,6 +77,12 @@ class Workspace(StrictModel):
         return default_provider(self.providers.llm, LlmProvider(kind="extractive"))
 
     @cached_property
+    def language_models(self) -> dict[str, LlmProvider]:
+        """Every language model that a step can ask, by name; the default first."""
+        name, default = self.default_llm
+        return {name: default, **self.providers.llm}
+
+    @cached_property
     def default_embedding(self) -> tuple[str, EmbeddingProvider]:
         """The embedding model; all-MiniLM-L6-v2 on the processor when the document has none."""
         return default_provider(self.providers.embedding, EmbeddingProvider())

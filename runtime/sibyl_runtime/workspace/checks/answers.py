@@ -14,8 +14,7 @@ from sibyl_runtime.workspace.step_configs import GenerationConfig
 
 def structured_answers_have_a_model(context: Context) -> Iterator[Finding]:
     """Extractive answers quote; they cannot fill in a schema."""
-    default, default_model = context.workspace.default_llm
-    known = {**context.workspace.providers.llm, default: default_model}
+    default, known = context.workspace.default_llm[0], context.workspace.language_models
     for used in context.steps():
         if PROVIDER_KINDS.get(used.step.use) != "llm":
             continue

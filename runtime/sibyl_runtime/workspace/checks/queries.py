@@ -13,9 +13,7 @@ RETRIEVAL = "rag.retrieval"
 
 def queries_need_a_model_that_writes(context: Context) -> Iterator[Finding]:
     """The extractive model quotes passages; it cannot word a query."""
-    workspace = context.workspace
-    default_name, default = workspace.default_llm
-    known = {**workspace.providers.llm, default_name: default}
+    default_name, known = context.workspace.default_llm[0], context.workspace.language_models
     writing = ", ".join(sorted(name for name, provider in known.items() if provider.kind != "extractive"))
     for used in context.steps():
         if used.step.use != QUERY_PROCESSING:
