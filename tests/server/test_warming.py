@@ -82,6 +82,17 @@ async def test_a_round_that_fails_is_told_once_and_tried_again(caplog: pytest.Lo
     assert warned == ["caches cannot be warmed, this is tried again: the database is away"]
 
 
+async def test_a_fault_of_the_program_is_logged_and_does_not_end_the_warming(caplog: pytest.LogCaptureFixture) -> None:
+    runtime = Scripted(ZeroDivisionError("a fault"))
+    found = warming(runtime)
+    async with found.running():
+        await until(lambda: found.told()["state"] == "failed")
+        assert "ZeroDivisionError" not in found.told()["error"]
+        await until(lambda: found.told()["state"] == "warm")
+    (logged,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert logged.exc_info is not None
+
+
 async def test_questions_that_failed_are_asked_again_and_told(caplog: pytest.LogCaptureFixture) -> None:
     runtime = Scripted(1, 1)
     found = warming(runtime)

@@ -114,6 +114,10 @@ class Warming:
             except SibylError as error:
                 self._failed(error, first=failures == 0)
                 whole = False
+            except Exception:
+                logger.exception("a round of warming failed, this is tried again")
+                self._state.state, self._state.error = "failed", "a fault of the program; the log names the cause"
+                whole = False
             if whole:
                 failures = 0
                 await asyncio.sleep(self._pace.rounds)
