@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sibyl_runtime import __version__
-from sibyl_runtime.answering import AnswerReuse, ToolOutcome, outcome_of
+from sibyl_runtime.answering import EXACT, AnswerReuse, ToolOutcome, outcome_of
 from sibyl_runtime.cache import ANSWERS, AnswerIdentity, Asked, Cache, SemanticCache, answer_key, disk_of
 from sibyl_runtime.errors import IngestError, NotFound
 from sibyl_runtime.health import HealthChecks, overall
@@ -217,6 +217,11 @@ class Runtime:
     async def ask(self, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> Answered:
         """A call whose answer is made to be kept, and read by nobody. Raises as `call_tool` does."""
         outcome = await self.call_tool(tool, arguments, deadline=deadline)
+        if self._semantic is not None and outcome.reuse == EXACT:
+            found = self._tool(tool)
+            asked = self._asked(await self._identity_of(found, validate_arguments(found, arguments)))
+            if asked is not None:
+                await self._semantic.learn(asked, timeout=deadline.remaining())
         return Answered(
             found=outcome.cache == "hit",
             empty=not outcome.output["sources"],

@@ -14,7 +14,7 @@ from sibyl_runtime.server.instrumentation import metrics_for
 from sibyl_runtime.server.warming import Pace, Warming
 from tests.cli.conftest import Command
 from tests.cli.conftest import command as command
-from tests.guide.running import TOOL, Place, ask, block, with_guide
+from tests.guide.running import NEVER, TOOL, Place, ask, block, with_guide
 from tests.guide.serving import Served
 from tests.guide.table import shows
 from tests.support.conditions import until
@@ -95,6 +95,21 @@ def test_the_command_warms_what_a_service_shares(
 
     assert asyncio.run(asked()) == "hit"
     assert len(place.llm.received) == 3
+
+
+async def test_an_answer_that_is_found_again_serves_questions_of_its_meaning_too(place: Place) -> None:
+    """After a restart the answers are on disk; which questions they answer was in memory."""
+    raw = warmed(place, disk={"path": str(place.directory / "cache")}, semantic={"similarity_threshold": 0.9})
+    for outcome in ("computed", "found"):
+        async with place.opened(raw) as runtime:
+            if outcome == "computed":
+                await runtime.ingest(place.write(TEXTS))
+            result = await runtime.run_pipeline("warm_cache", {}, deadline=NEVER)
+            assert result.results["cache_warming"][outcome] == 3
+            again = await ask(runtime, "Please tell me how RAG works.") if outcome == "found" else None
+    assert again is not None
+    assert again.reuse is not None
+    assert (again.reuse.kind, again.reuse.question) == ("semantic", QUESTION)
 
 
 async def _told(served: Served) -> Any:

@@ -89,6 +89,13 @@ class SemanticCache:
         if self._stream is not None:
             await self._stream.tell(asked.scope, asked.question, asked.vector)
 
+    async def learn(self, asked: Asked, *, timeout: float | None) -> None:
+        """The answer of this question is kept already, by another process or an earlier life of this one."""
+        if asked.vector is None:
+            asked.vector = await self._embedded(asked.question, timeout)
+        if asked.vector is not None:
+            self._index.add(asked.scope, asked.question, asked.vector)
+
     async def _embedded(self, question: str, timeout: float | None) -> Vector | None:
         try:
             async with asyncio.timeout(timeout):
