@@ -139,9 +139,13 @@ async def test_a_page_of_a_named_origin_may_ask_without_a_key_whether_it_may_sen
         cors={"allow_origins": [ORIGIN], "max_age": 60}, authentication={"header": "X-Team-Key", "keys": ["${KEY}"]}
     )
     asked = {"Access-Control-Request-Headers": "x-team-key, content-type"}
+    odd = {
+        "Origin": "https://evil.example", "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "x-other",
+    }  # fmt: skip
     async with served(scripted(text, environ={"KEY": "alpha"})) as server:
         allowed = await server.api.options("/mcp/tools/search_documents", headers=preflight(ORIGIN, **asked))
-        foreign = await server.api.options("/mcp/tools/search_documents", headers=preflight("https://evil.example"))
+        foreign = await server.api.options("/mcp/tools/search_documents", headers=odd)
         refused = await server.call({"query": "x"}, Origin=ORIGIN)
         answered = await server.call({"query": "x"}, Origin=ORIGIN, **{"X-Team-Key": "alpha"})
     assert allowed.status_code == 200
@@ -150,6 +154,15 @@ async def test_a_page_of_a_named_origin_may_ask_without_a_key_whether_it_may_sen
     assert "X-Team-Key" in allowed.headers["Access-Control-Allow-Headers"]
     assert foreign.status_code == 400
     assert "Access-Control-Allow-Origin" not in foreign.headers
+    assert foreign.json() == {
+        "error": {
+            "code": "cors_refused",
+            "message": "A page may not send this request: its origin is not in mcp.cors.allow_origins; its method is "
+            "not in mcp.cors.allow_methods; it has a header that is not in mcp.cors.allow_headers.",
+            "details": {"refused": ["origin", "method", "headers"]},
+        },
+        "request_id": foreign.headers["X-Request-ID"],
+    }
     assert (refused.status_code, refused.headers["Access-Control-Allow-Origin"]) == (401, ORIGIN)
     assert "Retry-After" in answered.headers["Access-Control-Expose-Headers"]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.gzip import GZipMiddleware
 
 from sibyl_runtime.server.protection.addresses import networks
@@ -16,6 +15,7 @@ from sibyl_runtime.server.protection.edge import CacheHeaders
 from sibyl_runtime.server.protection.guard import GuardedRuntime
 from sibyl_runtime.server.protection.keys import api_keys
 from sibyl_runtime.server.protection.middleware import AccessControl, Rates
+from sibyl_runtime.server.protection.preflights import Preflights
 from sibyl_runtime.server.protection.redis_buckets import RedisBuckets
 from sibyl_runtime.server.protection.tokens import tokens
 from sibyl_runtime.server.seam import ServedRuntime
@@ -59,7 +59,7 @@ class Protection:
             own_header = [authentication.header] if authentication is not None else []
             # Outermost: a browser asks without a key whether it may send one, and must be able to read a refusal.
             app.add_middleware(
-                CORSMiddleware,
+                Preflights,
                 allow_origins=cors.allow_origins,
                 allow_methods=cors.allow_methods,
                 allow_headers=[*cors.allow_headers, *own_header],
