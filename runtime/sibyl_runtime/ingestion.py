@@ -1,15 +1,18 @@
-"""What an ingest needs that is fed by requests: a pipeline that fits, its turn, the care of the index."""
+"""What an ingest needs that is fed by requests: a pipeline that fits, its turn, the care of the index; its report."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
-from sibyl_runtime.errors import InvalidParameters, NotFound, Overloaded, SibylError
-from sibyl_runtime.pipeline.context import Deadline
+from sibyl_runtime.errors import IngestError, InvalidParameters, NotFound, Overloaded, SibylError
+from sibyl_runtime.pipeline.context import Deadline, SkippedFile
 from sibyl_runtime.pipeline.engine import invalid_arguments
+from sibyl_runtime.pipeline.run import PipelineResult
 from sibyl_runtime.techniques.load_documents import LOADER
 from sibyl_runtime.techniques.store_vectors import StoreVectors
 from sibyl_runtime.workspace import (
@@ -118,3 +121,39 @@ class IndexCare:
                 await self._ensure()
             except SibylError as error:
                 logger.warning("the index could not be seen to", extra={"fields": {"reason": error.message}})
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest did. `documents` and `chunks` were stored, `replaced` of them for a former version; `unchanged`
+    cost nothing; `removed` are gone from the source. `skipped` names everything left out, with the reason.
+    `copies` counts, by other source, the documents that it holds too, word for word."""
+
+    documents: int
+    chunks: int
+    unchanged: int
+    replaced: int
+    removed: int
+    seconds: float
+    skipped: list[SkippedFile] = field(default_factory=list)
+    copies: Mapping[str, int] = field(default_factory=dict)
+
+
+def report_of(result: PipelineResult, seconds: float) -> IngestReport:
+    """The report of a run that loaded documents. Raises IngestError when nothing was loaded."""
+    ledgers = result.ledgers
+    if not ledgers:
+        raise IngestError(
+            f"pipeline `{result.pipeline}` loads no documents; it has no step data.load_documents that ran"
+        )
+    copies: Counter[str] = sum((ledger.copies for ledger in ledgers), Counter())
+    return IngestReport(
+        documents=sum(ledger.stored for ledger in ledgers),
+        chunks=sum(ledger.stored_chunks for ledger in ledgers),
+        unchanged=sum(ledger.unchanged for ledger in ledgers),
+        replaced=sum(ledger.replaced for ledger in ledgers),
+        removed=sum(ledger.removed for ledger in ledgers),
+        seconds=seconds,
+        skipped=[skipped for ledger in ledgers for skipped in ledger.skipped],
+        copies=dict(copies),
+    )

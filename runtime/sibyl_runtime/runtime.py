@@ -8,17 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import EXACT, AnswerReuse, ToolOutcome, outcome_of
 from sibyl_runtime.cache import ANSWERS, AnswerIdentity, Asked, Cache, SemanticCache, answer_key, disk_of
-from sibyl_runtime.errors import IngestError, NotFound
+from sibyl_runtime.errors import NotFound
 from sibyl_runtime.health import HealthChecks, overall
-from sibyl_runtime.ingestion import IndexCare, receiving_parameters, turn
+from sibyl_runtime.ingestion import IndexCare, IngestReport, receiving_parameters, report_of, turn
 from sibyl_runtime.opening import (
     described,
     identity_of,
@@ -32,7 +31,7 @@ from sibyl_runtime.opening import (
     shown_embedder,
 )
 from sibyl_runtime.pipeline.asking import Answered, Ask
-from sibyl_runtime.pipeline.context import Deadline, Progress, Services, SkippedFile
+from sibyl_runtime.pipeline.context import Deadline, Progress, Services
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.pipeline.engine import PipelineEngine, invalid_arguments
 from sibyl_runtime.pipeline.listening import Listener
@@ -59,22 +58,6 @@ Instrument = Callable[[Services], Services]
 
 NO_DEADLINE = Deadline.after(None)
 SOURCES_SHOWN = 10
-
-
-@dataclass(frozen=True)
-class IngestReport:
-    """What an ingest did. `documents` and `chunks` were stored, `replaced` of them for a former version; `unchanged`
-    cost nothing; `removed` are gone from the source. `skipped` names everything left out, with the reason.
-    `copies` counts, by other source, the documents that it holds too, word for word."""
-
-    documents: int
-    chunks: int
-    unchanged: int
-    replaced: int
-    removed: int
-    seconds: float
-    skipped: list[SkippedFile] = field(default_factory=list)
-    copies: Mapping[str, int] = field(default_factory=dict)
 
 
 class Runtime:
@@ -256,7 +239,7 @@ class Runtime:
                 result = await self.engine.run(pipeline, parameters, deadline=deadline, progress=progress)
             finally:
                 self._version.forget()
-        return _report(result, time.perf_counter() - started)
+        return report_of(result, time.perf_counter() - started)
 
     async def store_documents(self, given: GivenDocuments, *, pipeline: str, deadline: Deadline) -> IngestReport:
         """Bring what the collection holds of these documents up to date, by a pipeline whose loading they replace.
@@ -272,7 +255,7 @@ class Runtime:
                 result = await self.engine.run(pipeline, parameters, deadline=deadline, instead={loader.id: loader})
             finally:
                 self._version.forget()
-        report = _report(result, time.perf_counter() - started)
+        report = report_of(result, time.perf_counter() - started)
         if report.documents:
             self._index.ask()
         return report
@@ -377,23 +360,3 @@ class Runtime:
         remarks = await self._disk.remarks()
         told["disk_file"] = {name: remark for name, remark in remarks.items() if name != "error"}
         return {**told, "status": "unhealthy", "error": remarks["error"]} if "error" in remarks else told
-
-
-def _report(result: PipelineResult, seconds: float) -> IngestReport:
-    """Raises IngestError when nothing was loaded."""
-    ledgers = result.ledgers
-    if not ledgers:
-        raise IngestError(
-            f"pipeline `{result.pipeline}` loads no documents; it has no step data.load_documents that ran"
-        )
-    copies: Counter[str] = sum((ledger.copies for ledger in ledgers), Counter())
-    return IngestReport(
-        documents=sum(ledger.stored for ledger in ledgers),
-        chunks=sum(ledger.stored_chunks for ledger in ledgers),
-        unchanged=sum(ledger.unchanged for ledger in ledgers),
-        replaced=sum(ledger.replaced for ledger in ledgers),
-        removed=sum(ledger.removed for ledger in ledgers),
-        seconds=seconds,
-        skipped=[skipped for ledger in ledgers for skipped in ledger.skipped],
-        copies=dict(copies),
-    )

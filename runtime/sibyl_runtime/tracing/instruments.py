@@ -7,8 +7,8 @@ text of users or documents, unless `capture_content` asks for that of language m
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,14 +16,12 @@ from urllib.parse import urlsplit
 from opentelemetry.trace import Span, SpanKind
 
 from sibyl_runtime.pipeline.context import StepContext
+from sibyl_runtime.providers.embedding.passing import PassingEmbedder
 from sibyl_runtime.providers.protocols import (
-    BulkSettings,
     Embedder,
-    EmbedDocuments,
     Generation,
     GenerationRequest,
     LanguageModel,
-    Token,
     Vectors,
 )
 from sibyl_runtime.store.passing import PassingVectorStore
@@ -153,11 +151,11 @@ class TracedLanguageModel:
         await self._inner.close()
 
 
-class TracedEmbedder:
-    """An embedder with a span `embeddings MODEL` around each call."""
+class TracedEmbedder(PassingEmbedder):
+    """An embedder with a span `embeddings MODEL` around each call; an ingest, which is no tool call, has none."""
 
     def __init__(self, inner: Embedder, served: Served, spans: Spans) -> None:
-        self._inner = inner
+        super().__init__(inner)
         self._name = f"embeddings {served.model}"
         self._kind = served.kind
         self._attributes = {
@@ -165,25 +163,6 @@ class TracedEmbedder:
             "gen_ai.embeddings.dimension.count": inner.dimension,
         }
         self._spans = spans
-
-    @property
-    def tag(self) -> str:
-        """See Embedder."""
-        return self._inner.tag
-
-    @property
-    def dimension(self) -> int:
-        """See Embedder."""
-        return self._inner.dimension
-
-    @property
-    def max_tokens(self) -> int:
-        """See Embedder."""
-        return self._inner.max_tokens
-
-    def tokenize(self, text: str) -> list[Token]:
-        """See Embedder."""
-        return self._inner.tokenize(text)
 
     async def embed_query(self, text: str) -> Vectors:
         """See Embedder."""
@@ -194,16 +173,6 @@ class TracedEmbedder:
         """See Embedder."""
         with self._spans.child(self._name, {**self._attributes, "sibyl.texts": len(texts)}, self._kind):
             return await self._inner.embed_documents(texts)
-
-    @asynccontextmanager
-    async def bulk(self, settings: BulkSettings) -> AsyncIterator[EmbedDocuments]:
-        """See Embedder. Not traced: it serves an ingest, which is no tool call."""
-        async with self._inner.bulk(settings) as embed:
-            yield embed
-
-    async def close(self) -> None:
-        """See Embedder."""
-        await self._inner.close()
 
 
 class TracedVectorStore(PassingVectorStore):
