@@ -28,6 +28,7 @@ class SharedQueries(PassingEmbedder):
         task = self._vectors.get(text)
         if task is None or _failed(task):
             task = self._vectors[text] = asyncio.ensure_future(self._inner.embed_query(text))
+            task.add_done_callback(_failed)  # looks at the failure, which those who asked may not be there to hear
             if len(self._vectors) > MOST_QUESTIONS:
                 self._vectors.popitem(last=False)
         self._vectors.move_to_end(text)
