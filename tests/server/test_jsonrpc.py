@@ -70,6 +70,7 @@ def test_a_message_is_refused(message: Any, identity: Any, code: int, text: str)
         orjson.dumps(call(name="a", arguments=None)),
         orjson.dumps(call(name="a", arguments={"query": "x"})),
         orjson.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        orjson.dumps({"jsonrpc": "2.0", "id": 1, "method": "ping", "params": None}),
         orjson.dumps({"jsonrpc": "2.0", "id": 1, "result": {}}),
     ],
 )

@@ -44,7 +44,9 @@ def _request_fault(message: Mapping[str, Any]) -> str | None:
 
 
 def _params_fault(message: Mapping[str, Any]) -> str | None:
-    params = message.get("params", {})
+    params = message.get("params")
+    if params is None:  # as some clients write what they leave out
+        params = {}
     if not isinstance(params, dict):
         return f"`params` must be an object, found {_kind(params)}"
     if message.get("method") != "tools/call":
