@@ -48,6 +48,11 @@ def articles(postgres_server: PostgresServer) -> Iterator[str]:
     postgres_server.drop_database(dsn)
 
 
+def sql_name(dsn: str) -> str:
+    with psycopg.connect(dsn) as connection:
+        return connection.info.dbname
+
+
 def use(parts: Parts, dsn: str, query: str = QUERY, **settings: Any) -> None:
     """Make the workspace's pipeline `ingest` load the rows of a query."""
     config = {"dsn": dsn, "query": query, "source": "articles", **FIELDS, **settings}
@@ -96,7 +101,7 @@ async def test_moments_that_python_has_no_value_for_are_their_text(parts: Parts,
     odd = (
         "SELECT 1 AS key, 'Pools hold connections.' AS body, 'On pools' AS head, 'infinity'::timestamptz AS ends, "
         "'-infinity'::date AS begins, '0044-03-15 BC'::date AS ides, '20000-01-01'::timestamp AS far, "
-        "ARRAY['infinity', '2024-02-29']::date[] AS days, '24:00'::time AS midnight"
+        "ARRAY['infinity', '2024-02-29']::date[] AS days, '24:00'::time AS midnight, 'infinity'::interval AS lasts"
     )
     use(parts, articles, odd)
     ledger = await load(parts)
@@ -109,7 +114,19 @@ async def test_moments_that_python_has_no_value_for_are_their_text(parts: Parts,
         "far": "20000-01-01 00:00:00",
         "days": ["infinity", "2024-02-29"],
         "midnight": "24:00:00",
+        "lasts": "infinity",
     }
+
+
+async def test_moments_do_not_depend_on_how_the_server_writes_them(parts: Parts, articles: str) -> None:
+    use(parts, articles)
+    await load(parts)
+    (before,) = [hit for hit in await parts.search("pools", top_k=10) if hit.document_id == "1"]
+    for style, value in (("datestyle", "SQL, DMY"), ("intervalstyle", "iso_8601")):
+        execute(articles, f"ALTER DATABASE {sql_name(articles)} SET {style} = '{value}'")
+    ledger = await load(parts)
+    assert (ledger.stored, ledger.unchanged) == (0, 2)
+    assert before.metadata["took"] == 5400.0
 
 
 async def test_a_row_that_is_gone_disappears_and_an_unchanged_one_costs_nothing(parts: Parts, articles: str) -> None:

@@ -150,3 +150,32 @@ def test_no_message_shows_a_secret() -> None:
         problems = problems_of(changed(full(), path, value))
         assert len(problems) == 1, path
         assert "4711" not in problems[0]
+
+
+@pytest.mark.parametrize(
+    "dsn",
+    [
+        "postgresql://rag:99999?x@db/rag",
+        "postgresql://rag:70000#secret@db:5432/rag",
+        "postgresql://rag:99999@db/rag",
+        "postgresql://a:1,b:2/rag",
+        "postgresql:///rag?host=/run/pg",
+        "host=db port=5432 dbname=rag",
+    ],
+)
+def test_what_looks_like_a_port_in_a_password_is_none(dsn: str) -> None:
+    parse_workspace({"providers": {"vector_store": {"default": {"kind": "pgvector", "dsn": dsn}}}})
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_parameter_of_two_types_is_not_judged_by_the_first_tool(order: int) -> None:
+    def tool(name: str, kind: str) -> dict[str, Any]:
+        given = {"query": {"type": "string", "required": True}, "floor": {"type": kind, "required": True}}
+        return {"name": name, "description": "d", "pipeline": "p", "parameters": given}
+
+    steps = [
+        {"use": "rag.retrieval"},
+        {"use": "ai_generation.generation", "condition": "${retrieval.count} > ${floor}"},
+    ]
+    tools = [tool("a", "string"), tool("b", "integer")][::order]
+    parse_workspace({"pipelines": {"p": {"steps": steps}}, "mcp": {"tools": tools}})

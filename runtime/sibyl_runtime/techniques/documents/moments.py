@@ -17,10 +17,14 @@ from psycopg.types.datetime import (
     TimetzLoader,
 )
 
+_ENDLESS = (b"infinity", b"-infinity")
+
 
 def _or_text(of: type[Loader]) -> type[Loader]:
     class OrText(of):  # type: ignore[valid-type, misc]  # the base is one of six that do the same
         def load(self, data: Buffer) -> Any:
+            if bytes(data) in _ENDLESS:  # of an interval, psycopg reads the word as no time at all
+                return bytes(data).decode()
             try:
                 return super().load(data)
             except psycopg.DataError:

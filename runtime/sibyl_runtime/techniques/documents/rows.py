@@ -63,6 +63,8 @@ async def _prepare(connection: AsyncConnection[Any], config: LoadDocumentsConfig
         "idle_in_transaction_session_timeout": 0,
         # What a moment looks like must not depend on the server, or its documents would change with it.
         "timezone": "'UTC'",
+        "datestyle": "'ISO'",
+        "intervalstyle": "'postgres'",
     }
     await connection.execute(b"; ".join(f"SET LOCAL {name} = {value}".encode() for name, value in settings.items()))
 

@@ -13,15 +13,21 @@ from sibyl_runtime.workspace.text import refers_to_environment
 
 MOST: Final = 65_535
 # Up to the port, if there is one: scheme, credentials, host. What reads otherwise is judged by who connects.
-_PORT: Final = re.compile(r"[a-z+]+://(?:[^/?#@]*@)?(?:\[[^\]]*\]|[^/?#:@,\[]+):(\d{1,9})(?:[/?#]|$)")
+_PORT: Final = re.compile(r"[a-z+]+://(?:[^/@]*@)?(?:\[[^\]]*\]|[^/?#:@,\[]+):(\d+)(?:[/?#]|$)", re.IGNORECASE)
 
 
 def ports_can_be_reached(context: Context) -> Iterator[Finding]:
-    """A port is a number of 16 bits. Nothing else of an address is shown: it may hold a password."""
+    """A port is a number of 16 bits. An address is not shown: it may hold a password, in which PostgreSQL takes more
+    characters than a URL may have."""
     for at, address in _addresses(context.workspace):
-        written = _PORT.match(address) if address is not None and not refers_to_environment(address) else None
-        if written is not None and not 1 <= int(written[1]) <= MOST:
-            yield Finding(context.as_written(at), f"names port {written[1]}; a port is a number from 1 to {MOST}")
+        if address is None or refers_to_environment(address):
+            continue
+        written = _PORT.match(address)
+        # With an @ further on, what looks like a host and a port may be a user and a password.
+        if written is None or "@" in address[written.end(1) :]:
+            continue
+        if len(written[1]) > len(str(MOST)) or not 1 <= int(written[1]) <= MOST:
+            yield Finding(context.as_written(at), f"names a port that is none; a port is a number from 1 to {MOST}")
 
 
 def _addresses(workspace: Workspace) -> Iterator[tuple[Location, str | None]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 from sibyl_runtime.workspace.arguments import pipeline_parameters
@@ -31,6 +31,7 @@ def conditions_can_be_evaluated(context: Context) -> Iterator[Finding]:
     """Syntax, steps and their result fields, and parameters of every condition."""
     for name, pipeline in context.workspace.pipelines.items():
         parameters = pipeline_parameters(context.workspace, name)
+        unclear = _of_several_types(context, name)
         used = list(uses(name, pipeline))
         for one in used:
             if one.step.condition is not None:
@@ -38,7 +39,7 @@ def conditions_can_be_evaluated(context: Context) -> Iterator[Finding]:
                 earlier |= gathered_results(pipeline.steps[: one.index])
                 later = {other.step.name: _why_not_before(other, one) for other in used if other.index >= one.index}
                 at = (*one.at, "condition")
-                for fault in _faults(_as_written(context, at, one.step.condition), earlier, later, parameters):
+                for fault in _faults(_as_written(context, at, one.step.condition), earlier, later, parameters, unclear):
                     yield Finding(at, fault)
 
 
@@ -64,6 +65,7 @@ def _faults(
     earlier: Mapping[str, TechniqueSpec | None],
     later: Mapping[str, str],
     parameters: Mapping[str, ToolParameter],
+    unclear: Set[str],
 ) -> Iterator[str]:
     try:
         condition = Condition.parse(text)
@@ -75,15 +77,28 @@ def _faults(
     faults = [fault for fault in missing if fault is not None]
     yield from (f'"{text}": {fault}' for fault in faults)
     if not faults:
-        yield from _incomparable(condition, parameters)
+        yield from _incomparable(condition, parameters, unclear)
 
 
-def _incomparable(condition: Condition, parameters: Mapping[str, ToolParameter]) -> Iterator[str]:
+def _of_several_types(context: Context, pipeline: str) -> Set[str]:
+    """Parameters that tools over one pipeline declare by different types, and the pipeline by none."""
+    types: dict[str, set[str]] = {}
+    for tool in context.workspace.effective_tools.values():
+        if tool.pipeline == pipeline:
+            for name, parameter in tool.parameters.items():
+                types.setdefault(name, set()).add(parameter.type)
+    own = context.workspace.pipelines[pipeline].parameters
+    return {name for name, found in types.items() if len(found) > 1 and name not in own}
+
+
+def _incomparable(condition: Condition, parameters: Mapping[str, ToolParameter], unclear: Set[str]) -> Iterator[str]:
     """What no values of these kinds can mend: it is judged by one value of each kind."""
     results: dict[str, dict[str, Any]] = {}
     for step, field in condition.references:
         results.setdefault(step, {})[field] = RESULT_KINDS.get(field, ANYTHING)
-    given = {name: _PARAMETER_KINDS[parameters[name].type] for name in condition.parameters}
+    given = {
+        name: ANYTHING if name in unclear else _PARAMETER_KINDS[parameters[name].type] for name in condition.parameters
+    }
     try:
         condition.check(results, given)
     except ConditionError as error:
