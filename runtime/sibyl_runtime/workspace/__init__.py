@@ -64,7 +64,7 @@ from sibyl_runtime.workspace.providers import (
 )
 from sibyl_runtime.workspace.reading import SourceDocument, load_document
 from sibyl_runtime.workspace.references import MalformedReference, Reference, references, whole_reference
-from sibyl_runtime.workspace.remote_models import unreachable_models
+from sibyl_runtime.workspace.remote_models import address_fault, unreachable_models
 from sibyl_runtime.workspace.reranking import cross_encoders
 from sibyl_runtime.workspace.search_configs import AugmentationConfig, QueryProcessingConfig
 from sibyl_runtime.workspace.secrecy import REDACTED, is_address_name, is_secret_name
@@ -162,6 +162,7 @@ __all__ = [
     "VectorStores",
     "Workspace",
     "WorkspaceInvalid",
+    "address_fault",
     "canonical_shop",
     "cross_encoders",
     "depends_on_parameters",

@@ -7,6 +7,7 @@ operator ask, because a server would refuse.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 from urllib.parse import SplitResult, urlsplit
 
 from sibyl_runtime.workspace.document import Workspace
@@ -14,6 +15,10 @@ from sibyl_runtime.workspace.errors import Location
 from sibyl_runtime.workspace.text import refers_to_environment
 
 Fault = tuple[Location, str]
+
+LAST_PORT: Final = 65_535
+NO_PORT: Final = f"names a port that is none; a port is a number from 1 to {LAST_PORT}"
+_NAMELESS: Final = "must start with http:// or https:// and name a host (what it holds is not shown here)"
 
 
 def unreachable_models(workspace: Workspace) -> Iterator[Fault]:
@@ -25,7 +30,9 @@ def unreachable_models(workspace: Workspace) -> Iterator[Fault]:
                 continue
             at: Location = ("providers", kind, name)
             if provider.base_url is not None:
-                yield from _address_faults((*at, "base_url"), provider.base_url)
+                fault = address_fault(provider.base_url)
+                if fault is not None:
+                    yield (*at, "base_url"), fault
             elif provider.api_key is None:
                 yield (
                     (*at, "api_key"),
@@ -34,24 +41,32 @@ def unreachable_models(workspace: Workspace) -> Iterator[Fault]:
                 )
 
 
-def _address_faults(at: Location, address: str) -> Iterator[Fault]:
-    # The address itself is never quoted: what is wrong with it may be the secret in it.
-    parts = _split(address)
-    named = parts is not None and parts.scheme in ("http", "https") and bool(parts.hostname)
-    if not named and not refers_to_environment(address):
-        yield (at, "must start with http:// or https:// and name a host (what it holds is not shown here)")
-    if parts is None:
-        return
-    if "@" in parts.netloc:
-        yield (at, "must not hold a user or password; give the key as api_key")
-    if parts.query or parts.fragment:
-        yield (at, "must end with its path, such as https://models.example.com/v1; remove what follows ? or #")
+def address_fault(address: str) -> str | None:
+    """Why no client can be opened for a server of models at `address`; None where nothing speaks against it.
 
-
-def _split(address: str) -> SplitResult | None:
+    The address is never quoted: what is wrong with it may be the secret in it. What a reference to the environment
+    stands for is judged by who knows its value.
+    """
     try:
         parts = urlsplit(address)
-        parts.hostname  # noqa: B018  # reading it is what finds a malformed one
-        return parts
+        named = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
+        return None if refers_to_environment(address) else _NAMELESS
+    if "@" in parts.netloc:
+        return "must not hold a user or password; give the key as api_key"
+    if parts.query or parts.fragment:
+        # Clients append the paths of the API to it: all after ? would go to the server as something else.
+        return "must end with its path, such as https://models.example.com/v1; remove what follows ? or #"
+    if refers_to_environment(address):
         return None
+    if not named:
+        return _NAMELESS
+    return None if _has_port(parts) else NO_PORT
+
+
+def _has_port(parts: SplitResult) -> bool:
+    """True for a port that can be connected to, and for the scheme's own."""
+    try:
+        return parts.port != 0
+    except ValueError:
+        return False

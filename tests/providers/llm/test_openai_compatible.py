@@ -398,21 +398,36 @@ async def test_check_fails_as_a_request_would(
     [
         (
             {"api_key": None, "base_url": None},
-            "providers.llm.primary.api_key is missing; give a key, or the base_url of a server that needs none",
+            "providers.llm.primary.api_key: is missing; give a key, or the base_url of a server that needs none",
         ),
         (
             {"api_key": "", "base_url": None},
-            "providers.llm.primary.api_key is missing; give a key, or the base_url of a server that needs none",
+            "providers.llm.primary.api_key: is missing; give a key, or the base_url of a server that needs none",
         ),
         (
             {"base_url": "localhost:8000/v1"},
-            "providers.llm.primary.base_url must start with http:// or https:// and name a host",
+            "providers.llm.primary.base_url: must start with http:// or https:// and name a host (what it holds is not "
+            "shown here)",
+        ),
+        (
+            {"base_url": "http://[::1/v1"},
+            "providers.llm.primary.base_url: must start with http:// or https:// and name a host (what it holds is not "
+            "shown here)",
+        ),
+        (
+            {"base_url": "http://models:12ab/v1"},
+            "providers.llm.primary.base_url: names a port that is none; a port is a number from 1 to 65535",
+        ),
+        (
+            {"base_url": "http://models/\x07"},
+            "providers.llm.primary.base_url: is no address that can be asked: Invalid non-printable ASCII character in "
+            "URL, '\\x07' at position 14.",
         ),
         (
             {"base_url": "http://user:hunter2@localhost/v1"},
-            "providers.llm.primary.base_url must not hold a user or password; give the key as api_key",
+            "providers.llm.primary.base_url: must not hold a user or password; give the key as api_key",
         ),
-        ({"model": ""}, "providers.llm.primary.model is missing; kind openai needs the name of a model"),
+        ({"model": ""}, "providers.llm.primary.model: is missing; kind openai needs the name of a model"),
     ],
 )
 def test_what_is_missing_is_said_at_start(settings: dict[str, Any], message: str) -> None:

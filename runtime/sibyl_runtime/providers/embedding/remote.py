@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import httpx2
 import numpy as np
@@ -20,19 +19,17 @@ import openai
 from sibyl_runtime.errors import IngestError, InvalidParameters, ProviderError, SibylError, StartupError
 from sibyl_runtime.providers.llm.openai_failures import Identity, explain, is_transient
 from sibyl_runtime.providers.llm.prices import ModelPrice
+from sibyl_runtime.providers.openai_client import OPENAI_URL, omitted_headers, open_client
 from sibyl_runtime.providers.outgoing import OUTGOING
 from sibyl_runtime.providers.protocols import BulkSettings, EmbedDocuments, Token, Vectors
 
 if TYPE_CHECKING:
     from sibyl_runtime.workspace import EmbeddingProvider
 
-OPENAI_URL = "https://api.openai.com/v1"
-
 # What OpenAI's own models read, and how much one request to it may hold.
 LONGEST_TEXT = 8191
 REQUEST_TOKENS = 300_000
 
-CONNECT_SECONDS = 5.0
 MOST_CONNECTIONS = 100
 
 # How a text is counted: which tokenizer the server uses is not known here.
@@ -43,12 +40,13 @@ class RemoteEmbedder:
     """An `Embedder` over HTTP. Made by `open_remote`, which asks for the first vector."""
 
     def __init__(self, name: str, provider: EmbeddingProvider) -> None:
-        """Open a client; nothing is sent. Raises StartupError, without `providers.embedding.<name>`, for settings."""
+        """Open a client; nothing is sent. Raises StartupError, naming the field, for settings that cannot work."""
         self._provider = provider
         self._who = _identity(name, provider)
         self._price = ModelPrice(self._who.model, self._who.base_url)
-        self._client = _client(self._who, provider)
-        self._headers = _omitted_headers(provider)
+        limits = httpx2.Limits(max_connections=MOST_CONNECTIONS)
+        self._client = open_client(self._who, provider, limits, max_retries=provider.max_retries)
+        self._headers = omitted_headers(provider)
         self._window = provider.max_seq_length or LONGEST_TEXT
         self._stats = {"queries": 0.0, "query_seconds": 0.0, "documents": 0.0, "tokens": 0.0}
         self.dimension = provider.dimensions or 0
@@ -59,12 +57,12 @@ class RemoteEmbedder:
         try:
             vector = (await self._vectors(["warm-up"]))[0]
         except SibylError as error:
-            raise StartupError(f"model: {error.message}") from error
+            raise StartupError(f"{self._who.field}.model: {error.message}") from error
         wanted = self._provider.dimensions
         if wanted is not None and len(vector) != wanted:
             raise StartupError(
-                f"dimensions: {wanted} was asked for, and {self._who.host} gives vectors of {len(vector)} numbers with "
-                f"{self._who.model}; set {len(vector)}, or remove it"
+                f"{self._who.field}.dimensions: {wanted} was asked for, and {self._who.host} gives vectors of "
+                f"{len(vector)} numbers with {self._who.model}; set {len(vector)}, or remove it"
             )
         self.dimension = len(vector)
 
@@ -178,15 +176,12 @@ class RemoteEmbedder:
 
 async def open_remote(name: str, provider: EmbeddingProvider) -> RemoteEmbedder:
     """The model of `providers.embedding.<name>`, proven by its first vector. Raises StartupError naming the field."""
+    embedder = RemoteEmbedder(name, provider)
     try:
-        embedder = RemoteEmbedder(name, provider)
-        try:
-            await embedder.open()
-        except BaseException:
-            await embedder.close()
-            raise
-    except StartupError as error:
-        raise StartupError(f"providers.embedding.{name}.{error.message}") from error
+        await embedder.open()
+    except BaseException:
+        await embedder.close()
+        raise
     return embedder
 
 
@@ -203,34 +198,5 @@ def _requests(tokens: Sequence[int], most_texts: int) -> Iterator[slice]:
 
 
 def _identity(name: str, provider: EmbeddingProvider) -> Identity:
-    if not provider.api_key and provider.base_url is None:
-        raise StartupError("api_key: is missing; give a key, or the base_url of a server that needs none")
-    address = urlsplit(provider.base_url or OPENAI_URL)
-    if address.scheme not in ("http", "https") or not address.hostname:
-        raise StartupError("base_url: must start with http:// or https:// and name a host")
-    if address.username is not None or address.password is not None:
-        raise StartupError("base_url: must not hold a user or password; give the key as api_key")
-    return Identity(
-        name, provider.model, provider.base_url or OPENAI_URL, provider.api_key or "", kind="embedding", stage="embed"
-    )
-
-
-def _client(who: Identity, provider: EmbeddingProvider) -> openai.AsyncOpenAI:
-    connect = min(0.9 * provider.timeout, CONNECT_SECONDS)
-    timeout = httpx2.Timeout(provider.timeout, connect=connect, pool=connect)
-    http = httpx2.AsyncClient(limits=httpx2.Limits(max_connections=MOST_CONNECTIONS), timeout=timeout)
-    # Never None or empty: the library would look for a key in the environment, which may be another service's.
-    return openai.AsyncOpenAI(
-        api_key=who.api_key or "none",
-        base_url=who.base_url,
-        max_retries=provider.max_retries,
-        timeout=timeout,
-        http_client=http,
-    )
-
-
-def _omitted_headers(provider: EmbeddingProvider) -> dict[str, openai.Omit]:
-    """What the library would add by itself: a key where none is wanted, and OpenAI's account names for strangers."""
-    names = [] if provider.api_key else ["Authorization"]
-    names += [] if provider.base_url is None else ["OpenAI-Organization", "OpenAI-Project"]
-    return dict.fromkeys(names, openai.Omit())
+    address, key = provider.base_url or OPENAI_URL, provider.api_key or ""
+    return Identity(name, provider.model, address, key, kind="embedding", stage="embed")

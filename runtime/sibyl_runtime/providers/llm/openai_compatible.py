@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import httpx2
 import openai
@@ -25,16 +24,13 @@ from sibyl_runtime.providers.llm.openai_stream import WrittenAnswer, response_fo
 from sibyl_runtime.providers.llm.prices import ModelPrice
 from sibyl_runtime.providers.llm.quota import Quota, Turn, estimated_tokens
 from sibyl_runtime.providers.llm.retry import RetryPolicy
+from sibyl_runtime.providers.openai_client import OPENAI_URL, omitted_headers, open_client, timeout_of
 from sibyl_runtime.providers.outgoing import OUTGOING
 from sibyl_runtime.providers.protocols import Generation, GenerationRequest
 
 if TYPE_CHECKING:
     from sibyl_runtime.workspace import LlmProvider
 
-OPENAI_URL = "https://api.openai.com/v1"
-
-# A server that is there accepts a connection at once; waiting longer only hides that it is not.
-CONNECT_SECONDS = 5.0
 CHECK_SECONDS = 5.0
 
 # Servers without a list of models answer so; they are reachable and did not refuse the key.
@@ -53,12 +49,13 @@ class OpenAIChatModel:
         clock: Callable[[], float] = time.monotonic,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        """Open a client; nothing is sent. Raises StartupError when a key or the model's name is missing."""
+        """Open a client; nothing is sent. Raises StartupError when a key or the model's name is missing,
+        or the address cannot be asked."""
         self._provider = provider
         self._who = _identity(name, provider)
         self._price = ModelPrice(self._who.model, self._who.base_url)
         self._client = _client(self._who, provider)
-        self._headers = _omitted_headers(provider)
+        self._headers = omitted_headers(provider)
         self._sleep, self._clock, self._jitter = sleep, clock, jitter
         self._retries = RetryPolicy.of(provider)
         limit = provider.rate_limit
@@ -99,7 +96,7 @@ class OpenAIChatModel:
             attempt += 1
             turn = await self._turn(request, ends)
             seconds = self._attempt_seconds(ends)
-            answer = WrittenAnswer(self._client, self._who, seconds, _timeout(seconds))
+            answer = WrittenAnswer(self._client, self._who, seconds, timeout_of(seconds))
             try:
                 async with aclosing(
                     answer.parts(self._arguments(request), {**self._headers, **OUTGOING.get()})
@@ -121,7 +118,9 @@ class OpenAIChatModel:
         seconds = min(CHECK_SECONDS, self._provider.timeout)
         try:
             async with asyncio.timeout(seconds):
-                await self._client.models.with_raw_response.list(timeout=_timeout(seconds), extra_headers=self._headers)
+                await self._client.models.with_raw_response.list(
+                    timeout=timeout_of(seconds), extra_headers=self._headers
+                )
         except TimeoutError:
             raise deadline(self._who, seconds) from None
         except openai.APIError as error:
@@ -150,7 +149,7 @@ class OpenAIChatModel:
             async with asyncio.timeout(seconds):
                 return await self._client.chat.completions.create(
                     **self._arguments(request),
-                    timeout=_timeout(seconds),
+                    timeout=timeout_of(seconds),
                     extra_headers={**self._headers, **OUTGOING.get()},
                 )
         except TimeoutError:
@@ -210,43 +209,16 @@ class OpenAIChatModel:
 
 
 def _identity(name: str, provider: LlmProvider) -> Identity:
-    field = f"providers.llm.{name}"
-    if not provider.model:
-        raise StartupError(f"{field}.model is missing; kind openai needs the name of a model")
-    if not provider.api_key and provider.base_url is None:
-        raise StartupError(f"{field}.api_key is missing; give a key, or the base_url of a server that needs none")
-    parts = urlsplit(provider.base_url or OPENAI_URL)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise StartupError(f"{field}.base_url must start with http:// or https:// and name a host")
-    if parts.username is not None or parts.password is not None:
-        raise StartupError(f"{field}.base_url must not hold a user or password; give the key as api_key")
-    if parts.query or parts.fragment:
-        # The client appends the paths of the API to it: all after ? would go to the server as something else.
-        raise StartupError(f"{field}.base_url must end with its path; remove what follows ? or #")
-    address = provider.base_url or OPENAI_URL
-    return Identity(name, provider.model, address, provider.api_key or "", timeout=provider.timeout)
+    address, key = provider.base_url or OPENAI_URL, provider.api_key or ""
+    return Identity(name, provider.model or "", address, key, timeout=provider.timeout)
 
 
 def _client(who: Identity, provider: LlmProvider) -> openai.AsyncOpenAI:
-    connections = provider.max_connections
-    limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections * provider.keep_alive)
-    http = httpx2.AsyncClient(limits=limits, timeout=_timeout(provider.timeout))
-    # Never None or empty: the library would look for a key in the environment, which may be another service's.
-    key = who.api_key or "none"
-    return openai.AsyncOpenAI(api_key=key, base_url=who.base_url, max_retries=0, http_client=http)
-
-
-def _omitted_headers(provider: LlmProvider) -> dict[str, openai.Omit]:
-    """What the library would add by itself: a key where none is wanted, and OpenAI's account names for strangers."""
-    names = [] if provider.api_key else ["Authorization"]
-    names += [] if provider.base_url is None else ["OpenAI-Organization", "OpenAI-Project"]
-    return dict.fromkeys(names, openai.Omit())
-
-
-def _timeout(seconds: float) -> httpx2.Timeout:
-    """A little less for getting a connection than for all of it, so that a failure there is told as what it is."""
-    connection = min(0.9 * seconds, CONNECT_SECONDS)
-    return httpx2.Timeout(seconds, connect=connection, pool=connection)
+    if not who.model:
+        raise StartupError(f"{who.field}.model: is missing; kind openai needs the name of a model")
+    most = provider.max_connections
+    limits = httpx2.Limits(max_connections=most, max_keepalive_connections=most * provider.keep_alive)
+    return open_client(who, provider, limits, max_retries=0)
 
 
 def _usage(completion: Any) -> tuple[int, int, int]:

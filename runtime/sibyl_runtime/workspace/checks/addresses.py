@@ -9,9 +9,9 @@ from typing import Final
 from sibyl_runtime.workspace.checks.context import Context, Finding
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.errors import Location
+from sibyl_runtime.workspace.remote_models import LAST_PORT, NO_PORT
 from sibyl_runtime.workspace.text import refers_to_environment
 
-MOST: Final = 65_535
 # Up to the port, if there is one: scheme, credentials, host. What reads otherwise is judged by who connects.
 _PORT: Final = re.compile(r"[a-z+]+://(?:[^/@]*@)?(?:\[[^\]]*\]|[^/?#:@,\[]+):(\d+)(?:[/?#]|$)", re.IGNORECASE)
 
@@ -26,8 +26,8 @@ def ports_can_be_reached(context: Context) -> Iterator[Finding]:
         # With an @ further on, what looks like a host and a port may be a user and a password.
         if written is None or "@" in address[written.end(1) :]:
             continue
-        if len(written[1]) > len(str(MOST)) or not 1 <= int(written[1]) <= MOST:
-            yield Finding(context.as_written(at), f"names a port that is none; a port is a number from 1 to {MOST}")
+        if len(written[1]) > len(str(LAST_PORT)) or not 1 <= int(written[1]) <= LAST_PORT:
+            yield Finding(context.as_written(at), NO_PORT)
 
 
 def _addresses(workspace: Workspace) -> Iterator[tuple[Location, str | None]]:
