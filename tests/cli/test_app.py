@@ -33,7 +33,7 @@ def test_help_documents_the_exit_codes(command: Command) -> None:
     shown = " ".join(command("--help").stdout.split())
     assert (
         "Exit codes: 0 done · 1 invalid workspace or bad input · 2 wrong usage · 3 cannot start, or something needed "
-        "is unavailable · 4 done in part (some files were skipped) · 5 a measure is below what was asked (eval) · "
+        "is unavailable · 4 done in part (something was skipped) · 5 a measure is below what was asked (eval) · "
         "130 interrupted"
     ) in shown
 

@@ -46,7 +46,7 @@ def test_what_is_left_out_is_named_with_the_reason_and_ends_with_4(
     ended = command("ingest", "-f", over_database, documents)
     assert ended.code == 4
     assert ended.stdout.startswith("ingested 3 documents   3 chunks · ")
-    assert ended.stdout.rstrip().endswith("2 files skipped")
+    assert ended.stdout.rstrip().endswith("2 skipped")
     skipped = sorted(line for line in ended.stderr.splitlines() if line.startswith("skipped"))
     assert [line.split(": ")[0] for line in skipped] == ["skipped empty.md", "skipped latin.md"]
 
@@ -82,7 +82,7 @@ REPORTS = [
     (IngestReport(0, 0, 41, 0, 0, 0.2), "ingested 0 documents   0 chunks · 0.2 s · 41 unchanged"),
     (
         IngestReport(1, 2, 3, 1, 1, 2.0, [SkippedFile("a.md", "empty")]),
-        "ingested 1 document   2 chunks · 2.0 s · 1 chunks/s · 3 unchanged · 1 replaced · 1 removed · 1 file skipped",
+        "ingested 1 document   2 chunks · 2.0 s · 1 chunks/s · 3 unchanged · 1 replaced · 1 removed · 1 skipped",
     ),
 ]
 

@@ -5,7 +5,7 @@ import pytest
 from psycopg import errors
 
 from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, SibylError, StartupError
-from sibyl_runtime.store.failures import Endpoint, endpoint_of, is_connection_loss, translate
+from sibyl_runtime.store.failures import ConnectionLost, Endpoint, endpoint_of, is_connection_loss, translate
 
 ENDPOINT = Endpoint("db.example", "5433", "sibyl", "app")
 
@@ -66,10 +66,10 @@ def test_a_lost_connection_is_told_from_a_refusal(error: psycopg.Error, lost: bo
     ("error", "kind", "retry_after", "says"),
     [
         (errors.QueryCanceled("timeout"), DeadlineExceeded, None, "statement timeout"),
-        (psycopg.OperationalError("gone\n away"), DatabaseUnavailable, 1.0, "lost during search: gone away"),
+        (psycopg.OperationalError("gone\n away"), ConnectionLost, 1.0, "lost during search: gone away"),
         (
             psycopg.OperationalError('connection to server at "10.0.0.7", port 5433 failed: Connection refused'),
-            DatabaseUnavailable,
+            ConnectionLost,
             1.0,
             "lost during search: Connection refused; answers return",
         ),

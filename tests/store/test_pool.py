@@ -267,7 +267,9 @@ async def test_pre_ping_finds_dead_connections_before_the_work_does(own_server: 
         await database.close()
 
 
-async def test_a_server_that_hangs_costs_no_more_than_the_deadline_and_a_grace(database_dsn: str) -> None:
+async def test_a_server_that_hangs_costs_no_more_than_the_deadline_and_a_grace(
+    database_dsn: str, caplog: pytest.LogCaptureFixture
+) -> None:
     database = await open_database(database_dsn, provider(database_dsn, max_overflow=0))
     pid = 0
     try:
@@ -284,6 +286,39 @@ async def test_a_server_that_hangs_costs_no_more_than_the_deadline_and_a_grace(d
     finally:
         os.kill(pid, signal.SIGCONT)
         await database.close()
+    assert _logged(caplog) == [
+        f"{database.endpoint}: does not even end search when it is cancelled; it hangs, or the network to it does"
+    ]
+
+
+async def test_an_outage_is_logged_once_with_its_place_and_a_refusal_is_none(
+    own_server: EmbeddedPostgres, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "sibyl_runtime.store.pool")
+    database = await open_database(own_server.dsn, provider(own_server.dsn, pool_size=1, max_overflow=0))
+
+    async def refused(connection: Connection) -> None:
+        await connection.execute("SELECT 1/0")
+
+    try:
+        with pytest.raises(DatabaseUnavailable, match="the database refuses search"):
+            await database.run(refused, stage="search")
+        assert _logged(caplog) == []
+        await asyncio.to_thread(own_server.stop)
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable):
+                await database.run(_one, stage="search", wait=0.1)
+        await asyncio.to_thread(own_server.start)
+        assert await database.run(_one, stage="search", wait=20) == 1
+    finally:
+        await database.close()
+    begun, ended = _logged(caplog)
+    assert begun.startswith(f"{database.endpoint}: the connection to the database was lost during search: ")
+    assert ended == f"{database.endpoint} answers again"
+
+
+def _logged(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [record.getMessage() for record in caplog.records if record.name == "sibyl_runtime.store.pool"]
 
 
 async def test_too_few_connections_at_start_are_explained(postgres_server: Any, database_dsn: str) -> None:

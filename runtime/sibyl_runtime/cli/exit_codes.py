@@ -19,6 +19,6 @@ class ExitCode(IntEnum):
 
 EPILOG = (
     "Exit codes: 0 done · 1 invalid workspace or bad input · 2 wrong usage · 3 cannot start, or something needed is "
-    "unavailable · 4 done in part (some files were skipped) · 5 a measure is below what was asked (eval) · "
+    "unavailable · 4 done in part (something was skipped) · 5 a measure is below what was asked (eval) · "
     "130 interrupted"
 )

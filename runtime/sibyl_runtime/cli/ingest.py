@@ -58,7 +58,7 @@ def _end(report: IngestReport, *, as_json: bool) -> NoReturn:
 
 
 def summary(report: IngestReport) -> str:
-    """`ingested 41 documents   312 chunks · 8.4 s · 37 chunks/s · 3 unchanged · 1 removed · 2 files skipped`."""
+    """`ingested 41 documents   312 chunks · 8.4 s · 37 chunks/s · 3 unchanged · 1 removed · 2 skipped`."""
     parts = [plural(report.chunks, "chunk"), seconds(report.seconds)]
     if report.chunks and report.seconds:
         parts.append(f"{report.chunks / report.seconds:.0f} chunks/s")
@@ -69,7 +69,7 @@ def summary(report: IngestReport) -> str:
     if report.removed:
         parts.append(f"{report.removed:,} removed")
     if report.skipped:
-        parts.append(f"{plural(len(report.skipped), 'file')} skipped")
+        parts.append(f"{len(report.skipped):,} skipped")
     return f"ingested {plural(report.documents, 'document')}   {' · '.join(parts)}"
 
 

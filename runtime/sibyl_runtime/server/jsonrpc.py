@@ -16,6 +16,17 @@ _KINDS: Mapping[type, str] = {
     type(None): "null",
 }  # fmt: skip
 
+# What the parameters of a method must hold: the kind, and how a message says it.
+_OBJECT: Final = (dict, "an object")
+_REQUIRED: Mapping[str, Mapping[str, tuple[type, str]]] = {
+    "tools/call": {"name": (str, "the name of a tool that tools/list lists")},
+    "initialize": {"protocolVersion": (str, "text, a date"), "capabilities": _OBJECT, "clientInfo": _OBJECT},
+}
+_OPTIONAL: Mapping[str, Mapping[str, tuple[type, str]]] = {
+    "tools/call": {"arguments": (dict, "an object of names and values")},
+    "tools/list": {"cursor": (str, "text, as an earlier answer held it")},
+}
+
 
 def refusal(body: bytes) -> JSON | None:
     """The answer to such a message; None where the library has to answer, as it does to what is no JSON at all."""
@@ -25,7 +36,7 @@ def refusal(body: bytes) -> JSON | None:
         return None
     if not isinstance(message, dict):
         return _refused(None, INVALID_REQUEST, f"a message is one JSON object, and not a batch; found {_kind(message)}")
-    identity = message.get("id") if isinstance(message.get("id"), str | int) else None
+    identity = message.get("id") if type(message.get("id")) in (str, int) else None
     fault = _request_fault(message)
     if fault is not None:
         return _refused(identity, INVALID_REQUEST, fault)
@@ -40,7 +51,20 @@ def _request_fault(message: Mapping[str, Any]) -> str | None:
         return f"`method` must be text, found {_kind(message['method'])}"
     if not message.keys() & {"method", "result", "error"}:
         return "`method` is missing; tools are listed by tools/list and called by tools/call"
-    return None
+    for name in ("result", "error"):
+        if not isinstance(message.get(name, {}), dict):
+            return f"`{name}` must be an object, found {_kind(message[name])}"
+    return _identity_fault(message)
+
+
+def _identity_fault(message: Mapping[str, Any]) -> str | None:
+    """A request whose `id` cannot be read would be taken for a notification, and its sender wait for an answer."""
+    if "id" not in message or type(message["id"]) in (str, int):
+        return None
+    if message["id"] is None and message.get("method", "").startswith("notifications/"):
+        return None
+    found = "a number with a fraction" if isinstance(message["id"], float) else _kind(message["id"])
+    return f"`id` must be text or a whole number, found {found}; only a notification has none"
 
 
 def _params_fault(message: Mapping[str, Any]) -> str | None:
@@ -49,14 +73,14 @@ def _params_fault(message: Mapping[str, Any]) -> str | None:
         params = {}
     if not isinstance(params, dict):
         return f"`params` must be an object, found {_kind(params)}"
-    if message.get("method") != "tools/call":
-        return None
-    if not isinstance(params.get("name"), str):
-        found = f", found {_kind(params['name'])}" if "name" in params else ", which is missing"
-        return f"`params.name` must be the name of a tool{found}; tools are listed by tools/list"
-    arguments = params.get("arguments")
-    if arguments is not None and not isinstance(arguments, dict):
-        return f"`params.arguments` must be an object of names and values, found {_kind(arguments)}"
+    method = message.get("method", "")
+    for name, (kind, wanted) in _REQUIRED.get(method, {}).items():
+        if not isinstance(params.get(name), kind):
+            found = f"found {_kind(params[name])}" if name in params else "which is missing"
+            return f"`params.{name}` must be {wanted}, {found}"
+    for name, (kind, wanted) in {**_OPTIONAL.get(method, {}), "_meta": _OBJECT}.items():
+        if params.get(name) is not None and not isinstance(params[name], kind):
+            return f"`params.{name}` must be {wanted}, found {_kind(params[name])}"
     return None
 
 

@@ -22,6 +22,10 @@ ADVICE = "answers return by themselves when it runs; the log of the service says
 _ADDRESS = re.compile(r'connection to server (at|on socket) "[^"]*"( \([^)]*\))?(, port \d+)? failed: ')
 
 
+class ConnectionLost(DatabaseUnavailable):
+    """PostgreSQL cannot be reached: nothing it was asked was refused."""
+
+
 @dataclass(frozen=True)
 class Endpoint:
     """Where a DSN leads, fit to be shown."""
@@ -77,7 +81,7 @@ def translate(error: psycopg.Error, *, stage: str) -> SibylError:
     details = {"stage": stage}
     reason = _ADDRESS.sub("", cause(error))
     if is_connection_loss(error):
-        return DatabaseUnavailable(
+        return ConnectionLost(
             f"the connection to the database was lost during {stage}: {reason}; {ADVICE}",
             details=details,
             retry_after=RETRY_AFTER,

@@ -15,9 +15,17 @@ from typing import Any, TypeVar
 import psycopg
 from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout
 
-from sibyl_runtime.errors import DatabaseUnavailable, DeadlineExceeded, Overloaded, SibylError, StartupError
+from sibyl_runtime.errors import DeadlineExceeded, Overloaded, SibylError, StartupError
 from sibyl_runtime.store.connection import Connection, configure, connect_options
-from sibyl_runtime.store.failures import ADVICE, RETRY_AFTER, Endpoint, endpoint_of, is_connection_loss, translate
+from sibyl_runtime.store.failures import (
+    ADVICE,
+    RETRY_AFTER,
+    ConnectionLost,
+    Endpoint,
+    endpoint_of,
+    is_connection_loss,
+    translate,
+)
 from sibyl_runtime.workspace import VectorStoreProvider
 
 logger = logging.getLogger(__name__)
@@ -115,10 +123,8 @@ class Database:
         """
         try:
             result = await self._within(timeout, self._attempts(work, stage, wait, 2 if repeatable else 1), stage)
-        except DatabaseUnavailable as error:
-            if not self._away:
-                logger.warning("%s: %s", self._endpoint, error.message)
-            self._away = True
+        except ConnectionLost as error:
+            self._log_outage(error.message)
             raise
         if self._away:
             logger.info("%s answers again", self._endpoint)
@@ -131,6 +137,12 @@ class Database:
         if unfinished:
             await asyncio.wait(unfinished, timeout=_CLOSE_TIMEOUT)
         await self._pool.close()
+
+    def _log_outage(self, message: str) -> None:
+        """Once until it answers again, and with its address, which callers are not told."""
+        if not self._away:
+            logger.warning("%s: %s", self._endpoint, message)
+        self._away = True
 
     async def _attempts(self, work: Work[T], stage: str, wait: float | None, attempts: int) -> T:
         while True:
@@ -179,7 +191,7 @@ class Database:
         """Nobody holds a connection and yet there is none to be had: the server is away. Otherwise we are busy."""
         # A queue can be full for a moment because connections are being made; that alone is no outage.
         if self._pool.closed or (self._in_use == 0 and (waited_in_vain or self._cannot_connect())):
-            return DatabaseUnavailable(f"no connection to the database; {ADVICE}", retry_after=RETRY_AFTER)
+            return ConnectionLost(f"no connection to the database; {ADVICE}", retry_after=RETRY_AFTER)
         return Overloaded(
             f"all {self._pool.max_size} database connections are in use; try again, or raise "
             "`providers.vector_store.<name>.pool_size`",
@@ -213,21 +225,23 @@ class Database:
         try:
             done, _ = await asyncio.wait({task}, timeout=timeout)
         except asyncio.CancelledError:
-            await self._abandon(task)
+            await self._abandon(task, stage)
             raise
         if done:
             return task.result()
-        await self._abandon(task)
+        await self._abandon(task, stage)
         raise DeadlineExceeded(f"the deadline passed during {stage}", details={"stage": stage})
 
-    async def _abandon(self, task: asyncio.Task[Any]) -> None:
+    async def _abandon(self, task: asyncio.Task[Any], stage: str) -> None:
         """Cancel the query at the server; a server that does not even answer to that gets no more of our time."""
         self._abandoned.add(task)
         task.add_done_callback(self._abandoned.discard)
         task.add_done_callback(_ignore_outcome)
         task.cancel()
         try:
-            await asyncio.wait({task}, timeout=_CANCEL_GRACE)
+            ended, _ = await asyncio.wait({task}, timeout=_CANCEL_GRACE)
+            if not ended:
+                self._log_outage(f"does not even end {stage} when it is cancelled; it hangs, or the network to it does")
         finally:
             # The second cancellation makes psycopg drop the connection instead of waiting for the first.
             task.cancel()

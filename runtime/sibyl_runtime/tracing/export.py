@@ -39,6 +39,7 @@ def open_provider(workspace: Workspace, settings: Tracing) -> TracerProvider:
         exporter = OTLPSpanExporter(endpoint=_endpoint(settings))
         provider.add_span_processor(BatchSpanProcessor(ToldOnce(exporter, _collector(settings))))
     except ValueError as error:
+        # The document's endpoint is judged when the document is read; what is left is of the environment.
         raise StartupError(f"observability.tracing: an OTEL_* variable cannot be used: {error}") from error
     return provider
 

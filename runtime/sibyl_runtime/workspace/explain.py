@@ -7,6 +7,7 @@ from types import UnionType
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from sibyl_runtime.workspace.base import FIELD_RULE, available_values, is_planned, literal_values
@@ -46,9 +47,13 @@ _JSON_TYPES: Mapping[Any, frozenset[str]] = {
 class Located:
     """Where an error is: the place in the document, and the model and field that it is about."""
 
+    owner: type[BaseModel] | None
+    field: FieldInfo | None
+    """None where the last part of the place is no field of `owner`."""
+
     def __init__(self, model: type[BaseModel], location: tuple[int | str, ...]) -> None:
         self.shown: Location = ()
-        self.owner: type[BaseModel] | None = None
+        self.owner = self.field = None
         annotation: Any = model
         for part in location:
             annotation, hidden = self._enter(_plain(annotation), part)
@@ -61,8 +66,9 @@ class Located:
             return None, True
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
             self.owner = annotation
-            field = annotation.model_fields.get(str(part))
-            return field.annotation if field else None, part == "named"
+            self.field = annotation.model_fields.get(str(part))
+            return self.field.annotation if self.field else None, part == "named"
+        self.field = None
         arguments = get_args(annotation)
         return (arguments[-1] if arguments else None), False
 
@@ -108,15 +114,14 @@ def _explain(detail: ErrorDetails, model: type[BaseModel]) -> Fault:
         field = context["field"]
         return Fault((*located.shown, field) if field else located.shown, str(context["message"]))
     value = detail["input"]
-    instead = _last_choice(detail, located) if kind == "literal_error" else None
+    instead = _last_choice(located) if kind == "literal_error" else None
     if isinstance(value, EnvironmentText) and not value.resolved:
         return Fault(located.shown, _unresolved(value, _TYPES.get(kind, "one of the allowed values")), instead)
     return Fault(located.shown, _EXPLANATIONS.get(kind, _as_found)(detail, located, value), instead)
 
 
-def _last_choice(detail: ErrorDetails, located: Located) -> object | None:
-    field = located.owner.model_fields.get(str(detail["loc"][-1])) if located.owner is not None else None
-    return literal_values(field.annotation)[-1] if field is not None else None
+def _last_choice(located: Located) -> object | None:
+    return literal_values(located.field.annotation)[-1] if located.field is not None else None
 
 
 def _unresolved(value: EnvironmentText, expected: str) -> str:
@@ -146,14 +151,12 @@ def _unknown_key(detail: ErrorDetails, located: Located, value: Any) -> str:
 
 
 def _missing(detail: ErrorDetails, located: Located, value: Any) -> str:
-    field = located.owner.model_fields.get(str(detail["loc"][-1])) if located.owner is not None else None
-    meaning = field.description if field is not None else None
+    meaning = located.field.description if located.field is not None else None
     return f"is required: {meaning}" if meaning else "is required"
 
 
 def _choice(detail: ErrorDetails, located: Located, value: Any) -> str:
-    field = located.owner.model_fields.get(str(detail["loc"][-1])) if located.owner is not None else None
-    allowed = available_values(field) if field is not None else ""
+    allowed = available_values(located.field) if located.field is not None else ""
     near = nearest(value, allowed.split(", ")) if isinstance(value, str) and allowed else None
     hint = f". Did you mean {near}?" if near else ""
     return f"found {found(value, located.shown)}; allowed: {allowed}{hint}"
@@ -178,10 +181,6 @@ def _units(value: Any) -> str:
     return "characters" if isinstance(value, str) else "elements"
 
 
-def _rule(detail: ErrorDetails, located: Located, value: Any) -> str:
-    return f"{detail['msg']}, found {found(value, located.shown)}"
-
-
 _EXPLANATIONS: Mapping[str, Callable[[ErrorDetails, Located, Any], str]] = {
     **dict.fromkeys(_TYPES, _type),
     **dict.fromkeys(_LIMITS, _limit),
@@ -192,5 +191,4 @@ _EXPLANATIONS: Mapping[str, Callable[[ErrorDetails, Located, Any], str]] = {
     "string_too_short": _empty,
     "too_long": _long,
     "string_too_long": _long,
-    "text_rule": _rule,
 }

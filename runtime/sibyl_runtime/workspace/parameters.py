@@ -71,6 +71,8 @@ class ToolParameter(StrictModel):
             least, most = getattr(self, low), getattr(self, high)
             if least is not None and most is not None and least > most:
                 fail_field(low, f"must not be above {high} ({number(most)}), found {number(least)}")
+            if self.type == "integer" and None not in (least, most) and math.ceil(least) > math.floor(most):
+                fail_field(low, f"leaves no whole number up to {high} ({number(most)}), found {number(least)}")
         self._pattern_compiles()
         if self.required and self.has_default:
             fail_field("default", "never takes effect, as the parameter is required; remove one of the two")

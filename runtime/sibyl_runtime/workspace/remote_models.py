@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Final
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import urlsplit
 
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.errors import Location
@@ -16,8 +16,6 @@ from sibyl_runtime.workspace.text import refers_to_environment
 
 Fault = tuple[Location, str]
 
-LAST_PORT: Final = 65_535
-NO_PORT: Final = f"names a port that is none; a port is a number from 1 to {LAST_PORT}"
 _NAMELESS: Final = "must start with http:// or https:// and name a host (what it holds is not shown here)"
 
 
@@ -57,16 +55,4 @@ def address_fault(address: str) -> str | None:
     if parts.query or parts.fragment:
         # Clients append the paths of the API to it: all after ? would go to the server as something else.
         return "must end with its path, such as https://models.example.com/v1; remove what follows ? or #"
-    if refers_to_environment(address):
-        return None
-    if not named:
-        return _NAMELESS
-    return None if _has_port(parts) else NO_PORT
-
-
-def _has_port(parts: SplitResult) -> bool:
-    """True for a port that can be connected to, and for the scheme's own."""
-    try:
-        return parts.port != 0
-    except ValueError:
-        return False
+    return None if named or refers_to_environment(address) else _NAMELESS

@@ -416,7 +416,7 @@ async def test_check_fails_as_a_request_would(
         ),
         (
             {"base_url": "http://models:12ab/v1"},
-            "providers.llm.primary.base_url: names a port that is none; a port is a number from 1 to 65535",
+            "providers.llm.primary.base_url: is no address that can be asked: Invalid port: '12ab'",
         ),
         (
             {"base_url": "http://models/\x07"},

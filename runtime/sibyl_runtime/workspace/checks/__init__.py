@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sibyl_runtime.workspace.checks.addresses import ports_can_be_reached
+from sibyl_runtime.workspace.checks.addresses import addresses_can_be_read
 from sibyl_runtime.workspace.checks.answers import structured_answers_have_a_model
 from sibyl_runtime.workspace.checks.availability import (
     fields_are_available,
@@ -106,7 +106,7 @@ CROSS_CHECKS: tuple[Check, ...] = (
     parameter_values_fit,
     authentication_has_keys,
     ports_differ,
-    ports_can_be_reached,
+    addresses_can_be_read,
     collector_is_an_address,
     kpi_names_are_unique,
     kpis_can_be_measured,

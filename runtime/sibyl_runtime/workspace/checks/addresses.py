@@ -5,29 +5,52 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import Final
+from urllib.parse import urlsplit
 
 from sibyl_runtime.workspace.checks.context import Context, Finding
 from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.errors import Location
-from sibyl_runtime.workspace.remote_models import LAST_PORT, NO_PORT
 from sibyl_runtime.workspace.text import refers_to_environment
 
+LAST_PORT: Final = 65_535
+_NO_PORT: Final = f"names a port that is none; a port is a number from 1 to {LAST_PORT}"
+_UNREADABLE: Final = (
+    f"is no address that can be read: a port is a number from 1 to {LAST_PORT}, an IPv6 address stands in [ ], and "
+    "in a password / ? # are written %2F %3F %23"
+)
 # Up to the port, if there is one: scheme, credentials, host. What reads otherwise is judged by who connects.
 _PORT: Final = re.compile(r"[a-z+]+://(?:[^/@]*@)?(?:\[[^\]]*\]|[^/?#:@,\[]+):(\d+)(?:[/?#]|$)", re.IGNORECASE)
 
 
-def ports_can_be_reached(context: Context) -> Iterator[Finding]:
-    """A port is a number of 16 bits. An address is not shown: it may hold a password, in which PostgreSQL takes more
-    characters than a URL may have."""
-    for at, address in _addresses(context.workspace):
+def addresses_can_be_read(context: Context) -> Iterator[Finding]:
+    """A port is a number of 16 bits. An address is not shown: it may hold a password."""
+    for at, address in (*_addresses(context.workspace), *_loaded_databases(context)):
         if address is None or refers_to_environment(address):
             continue
-        written = _PORT.match(address)
-        # With an @ further on, what looks like a host and a port may be a user and a password.
-        if written is None or "@" in address[written.end(1) :]:
-            continue
-        if len(written[1]) > len(str(LAST_PORT)) or not 1 <= int(written[1]) <= LAST_PORT:
-            yield Finding(context.as_written(at), NO_PORT)
+        fault = _database_fault(address) if at[-1] == "dsn" else _url_fault(address)
+        if fault is not None:
+            yield Finding(context.as_written(at), fault)
+
+
+def _url_fault(address: str) -> str | None:
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return _UNREADABLE
+    try:
+        return _NO_PORT if parts.port == 0 else None
+    except ValueError:
+        return _NO_PORT if parts.netloc.rpartition(":")[2].isdecimal() else _UNREADABLE
+
+
+def _database_fault(address: str) -> str | None:
+    """Read with less: PostgreSQL takes lists of hosts, and more characters in a password than a URL may have."""
+    written = _PORT.match(address)
+    # With an @ further on, what looks like a host and a port may be a user and a password.
+    if written is None or "@" in address[written.end(1) :]:
+        return None
+    in_range = len(written[1]) <= len(str(LAST_PORT)) and 1 <= int(written[1]) <= LAST_PORT
+    return None if in_range else _NO_PORT
 
 
 def _addresses(workspace: Workspace) -> Iterator[tuple[Location, str | None]]:
@@ -50,3 +73,10 @@ def _addresses(workspace: Workspace) -> Iterator[tuple[Location, str | None]]:
         yield ("mcp", "authentication", "jwks_url"), mcp.authentication.jwks_url
     if workspace.observability.tracing is not None:
         yield ("observability", "tracing", "endpoint"), workspace.observability.tracing.endpoint
+
+
+def _loaded_databases(context: Context) -> Iterator[tuple[Location, str | None]]:
+    for used in context.steps():
+        address = used.step.config.get("dsn")
+        if isinstance(address, str):
+            yield (*used.at, "config", "dsn"), address
