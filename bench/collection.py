@@ -18,7 +18,7 @@ from bench.corpus import pages, sentence_forms
 from sibyl_runtime.providers.embedding import open_embedder
 from sibyl_runtime.providers.embedding.graph_cache import cache_directory, graph_name, weights_digest
 from sibyl_runtime.providers.embedding.model_files import encoder_shape, find_model, read_model
-from sibyl_runtime.store.pgvector import open_store
+from sibyl_runtime.store.opening import open_store
 from sibyl_runtime.store.records import Chunk, Document, EmbeddedDocument
 from sibyl_runtime.workspace import EmbeddingProvider, VectorStoreProvider
 

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from sibyl_runtime.providers.protocols import Vectors
-from sibyl_runtime.store.pgvector import PgVectorStore, open_store
+from sibyl_runtime.store.opening import open_store
+from sibyl_runtime.store.pgvector import PgVectorStore
 from sibyl_runtime.store.records import Chunk, Document, EmbeddedDocument, Ranking, Strategy
 from sibyl_runtime.workspace import VectorStoreProvider
 

@@ -18,7 +18,6 @@ from sibyl_runtime.cache import (
     semantic_cache,
 )
 from sibyl_runtime.errors import StartupError
-from sibyl_runtime.health import RedisPing
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, KeptChunks, KeptVectors, kinds_kept
@@ -29,7 +28,7 @@ from sibyl_runtime.providers.llm import open_language_model
 from sibyl_runtime.providers.protocols import CrossEncoder, Embedder, LanguageModel
 from sibyl_runtime.providers.reranking import open_cross_encoder
 from sibyl_runtime.settings import Settings
-from sibyl_runtime.store.pgvector import open_store
+from sibyl_runtime.store.opening import open_store
 from sibyl_runtime.workspace import (
     EmbeddingProvider,
     SourceDocument,
@@ -40,12 +39,6 @@ from sibyl_runtime.workspace import (
     format_path,
     redact,
 )
-
-
-def redis_ping(workspace: Workspace) -> RedisPing | None:
-    """The check of the caches' Redis level; None without one."""
-    level = workspace.caching.redis_level
-    return None if level is None or level.url is None else RedisPing(level.url)
 
 
 async def open_services(

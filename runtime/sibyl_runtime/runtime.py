@@ -14,7 +14,7 @@ from typing import Any
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import EXACT, AnswerReuse, ToolOutcome, outcome_of
-from sibyl_runtime.cache import ANSWERS, AnswerIdentity, Asked, Cache, SemanticCache, answer_key, disk_of
+from sibyl_runtime.cache import ANSWERS, AnswerIdentity, Asked, Cache, SemanticCache, answer_key
 from sibyl_runtime.errors import NotFound
 from sibyl_runtime.health import HealthChecks, overall
 from sibyl_runtime.ingestion import IndexCare, IngestReport, receiving_parameters, report_of, turn
@@ -26,10 +26,9 @@ from sibyl_runtime.opening import (
     open_caches,
     open_semantic,
     open_services,
-    redis_ping,
     shared_questions,
-    shown_embedder,
 )
+from sibyl_runtime.parts import Parts
 from sibyl_runtime.pipeline.asking import Answered, Ask
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
@@ -94,18 +93,9 @@ class Runtime:
         self._index = IndexCare(services.store.ensure_index)
         on_close.push_async_callback(self._index.close)
         self._opened_at = time.monotonic()
-        self._disk = disk_of(caches.values())
-        self._redis = redis_ping(workspace)
-        if self._redis is not None:
-            on_close.push_async_callback(self._redis.close)
-        self._health = HealthChecks(
-            {
-                "database": self._check_database,
-                "vector_store": self._check_vector_store,
-                "llm_provider": self._check_language_models,
-                "cache": self._check_cache,
-            }
-        )
+        parts = Parts(services, caches)
+        on_close.push_async_callback(parts.close)
+        self._health = HealthChecks(parts.checks())
 
     @classmethod
     async def open(
@@ -325,38 +315,3 @@ class Runtime:
 
     def _asked(self, identity: AnswerIdentity) -> Asked | None:
         return None if self._semantic is None else self._semantic.asked(identity)
-
-    async def _check_database(self) -> Mapping[str, Any]:
-        await self.services.store.check()
-        remarks = self.services.store.remarks()
-        failed = remarks.get("last_failed_write")
-        return remarks if failed is None else {**remarks, "status": "unhealthy", "error": failed["error"]}
-
-    async def _check_vector_store(self) -> Mapping[str, Any]:
-        counts = await self.services.store.counts()
-        return {
-            "documents": counts.documents,
-            "chunks": counts.chunks,
-            "corpus_version": counts.corpus_version,
-            "embedder": shown_embedder(self.services),
-        }
-
-    async def _check_language_models(self) -> Mapping[str, Any]:
-        """The one that answers by default; another one that fails shows in the answers of its own pipeline."""
-        name = self.services.default_language_model
-        await self.services.language_models[name].check()
-        return {"provider": name, "kind": self.workspace.default_llm[1].kind}
-
-    async def _check_cache(self) -> Mapping[str, Any]:
-        if not self.caches:
-            return {"status": "disabled"}
-        if self._redis is not None:
-            await self._redis()
-        told: dict[str, Any] = {
-            kind: {name: vars(stats) for name, stats in cache.stats().items()} for kind, cache in self.caches.items()
-        }
-        if self._disk is None:
-            return told
-        remarks = await self._disk.remarks()
-        told["disk_file"] = {name: remark for name, remark in remarks.items() if name != "error"}
-        return {**told, "status": "unhealthy", "error": remarks["error"]} if "error" in remarks else told

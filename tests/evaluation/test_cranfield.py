@@ -16,7 +16,7 @@ from sibyl_runtime.evaluation import mean, ndcg, recall, reciprocal_rank
 from sibyl_runtime.pipeline.context import Deadline, Services
 from sibyl_runtime.pipeline.engine import PipelineEngine
 from sibyl_runtime.providers.embedding import open_embedder
-from sibyl_runtime.store.pgvector import open_store
+from sibyl_runtime.store.opening import open_store
 from sibyl_runtime.store.records import Hit
 from sibyl_runtime.workspace import EmbeddingProvider, VectorStoreProvider, parse_workspace
 from tests.support import cranfield

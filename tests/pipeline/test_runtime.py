@@ -16,6 +16,7 @@ import pytest
 from sibyl_runtime import __version__
 from sibyl_runtime.cache.disk import FILE_NAME
 from sibyl_runtime.errors import DatabaseUnavailable, IngestError, InvalidParameters, NotFound, StartupError
+from sibyl_runtime.parts import Parts
 from sibyl_runtime.pipeline.context import Deadline, IngestProgress, Services
 from sibyl_runtime.runtime import IngestReport, Runtime, Settings
 from sibyl_runtime.workspace import SourceDocument, WorkspaceInvalid, effective_hash
@@ -140,7 +141,8 @@ async def test_the_health_tells_of_the_disk_level_and_what_is_wrong_with_it(
     runtime = await opened(document(shops=caching(disk={"path": str(tmp_path / "kept"), "max_size_gb": 0.02})))
     await runtime.ingest(str(corpus))
     assert (await ask(runtime))["cache"] == "miss"
-    told = await runtime._check_cache()
+    parts = Parts(runtime.services, runtime.caches)
+    told = await parts.cache()
     assert told["answer"]["disk"]["entries"] == 1
     assert 0 < told["disk_file"]["size_bytes"] < told["disk_file"]["max_size_bytes"] == 20_000_000
     assert "status" not in told
@@ -148,7 +150,7 @@ async def test_the_health_tells_of_the_disk_level_and_what_is_wrong_with_it(
         other.execute("BEGIN IMMEDIATE")
         assert (await ask(runtime, "What bounds pools?"))["cache"] == "miss"
     other.close()
-    told = await runtime._check_cache()
+    told = await parts.cache()
     assert told["status"] == "unhealthy"
     assert told["error"] == "the cache on disk is not in full use: database is locked"
     assert (await ask(runtime))["cache"] == "hit"

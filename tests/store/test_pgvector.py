@@ -10,7 +10,8 @@ import pytest
 from sibyl_runtime.errors import DatabaseUnavailable, StartupError
 from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.embedded import running_socket_dsn
-from sibyl_runtime.store.pgvector import PgVectorStore, open_store
+from sibyl_runtime.store.opening import open_store
+from sibyl_runtime.store.pgvector import PgVectorStore
 from sibyl_runtime.store.records import VectorStore
 from tests.store.samples import DIMENSION, TAG, axis, document, eventually, opened, provider
 from tests.support.conditions import until

@@ -13,7 +13,8 @@ import psycopg
 import pytest
 
 from sibyl_runtime.errors import DatabaseUnavailable, StartupError
-from sibyl_runtime.store.pgvector import PgVectorStore, open_store
+from sibyl_runtime.store.opening import open_store
+from sibyl_runtime.store.pgvector import PgVectorStore
 from sibyl_runtime.store.records import Ranking
 from sibyl_runtime.workspace import ReplicaProvider, VectorStoreProvider
 from tests.store.samples import DIMENSION, TAG, axis, document, eventually, provider

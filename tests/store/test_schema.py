@@ -10,7 +10,7 @@ import psycopg
 import pytest
 
 from sibyl_runtime.errors import StartupError
-from sibyl_runtime.store.pgvector import open_store
+from sibyl_runtime.store.opening import open_store
 from sibyl_runtime.store.schema import parse_version
 from tests.store.samples import DIMENSION, TAG, axis, document, opened, provider
 from tests.support.postgres import PostgresServer

@@ -31,7 +31,8 @@ from sibyl_runtime.providers.protocols import (
     Token,
     Vectors,
 )
-from sibyl_runtime.store.pgvector import PgVectorStore, open_store
+from sibyl_runtime.store.opening import open_store
+from sibyl_runtime.store.pgvector import PgVectorStore
 from sibyl_runtime.store.records import (
     EVERY_ID,
     NEAREST,
