@@ -114,6 +114,27 @@ async def test_replicas_search_by_words_too(store: PgVectorStore) -> None:
     await store.remove_missing("source-a", [])
 
 
+async def test_rows_that_a_faiss_index_finds_are_read_on_replicas(cluster: Cluster, store: PgVectorStore) -> None:
+    await store.replace([document("a", [axis(0)]), document("b", [axis(1)])])
+    indexed = await opened(cluster, kind="faiss", index_type="Flat")
+    try:
+        await both_there(indexed)
+        await on_replicas(indexed)
+        before = indexed.stats()
+        assert [await found(indexed, position) for position in (0, 1)] == [["a"], ["b"]]
+        await store.replace([document("b", [axis(2)])])
+
+        async def followed() -> bool:
+            return await found(indexed, 2) == ["b"]
+
+        await eventually(followed)
+        after = indexed.stats()
+        assert after["searches_replica"] - before["searches_replica"] >= 2
+    finally:
+        await indexed.close()
+        await store.remove_missing("source-a", [])
+
+
 async def test_whoever_has_stored_something_finds_it_while_no_replica_has_received_it(
     cluster: Cluster, store: PgVectorStore
 ) -> None:
