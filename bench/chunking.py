@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import time
 import tracemalloc
 from pathlib import Path
 from typing import Any
 
+from bench.printing import print_figures
 from sibyl_runtime.providers.embedding import LocalEmbedder, open_embedder
 from sibyl_runtime.store.records import Document
 from sibyl_runtime.techniques.documents.events import LoadedDocument
@@ -89,11 +89,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     arguments = parser.parse_args()
     figures = asyncio.run(measure())
-    if arguments.json:
-        print(json.dumps(figures))
-        return
-    for name, values in figures.items():
-        print(f"{name:<34} " + "  ".join(f"{key} {number}" for key, number in values.items()))
+    print_figures(figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import time
 from collections.abc import Sequence
 from itertools import count
@@ -17,6 +16,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from bench.printing import print_figures
 from sibyl_runtime.providers.embedding import LocalEmbedder, open_embedder
 from sibyl_runtime.workspace import EmbeddingProvider
 
@@ -130,12 +130,7 @@ def main() -> None:
         {"model": arguments.model, "precision": arguments.precision, "backend": arguments.backend}
     )
     figures = asyncio.run(measure(provider))
-    if arguments.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        shown = "  ".join(f"{key} {number}" for key, number in value.items()) if isinstance(value, dict) else value
-        print(f"{name:<32} {shown}")
+    print_figures(figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import numpy as np
 import psutil
 from safetensors.numpy import load_file, save_file
 
+from bench.printing import print_figures
 from sibyl_runtime.pipeline.context import Deadline, Services, StepContext
 from sibyl_runtime.providers.embedding import LocalEmbedder, open_embedder
 from sibyl_runtime.providers.embedding.build import export
@@ -157,11 +158,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object instead of lines")
     arguments = parser.parse_args()
     figures = asyncio.run(measure())
-    if arguments.json:
-        print(json.dumps(figures))
-        return
-    for name, values in figures.items():
-        print(f"{name:<34} " + "  ".join(f"{key} {number}" for key, number in values.items()))
+    print_figures(figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":

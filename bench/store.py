@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.printing import print_figures
 from sibyl_runtime.providers.protocols import Vectors
 from sibyl_runtime.store.opening import open_store
 from sibyl_runtime.store.pgvector import PgVectorStore
@@ -145,12 +145,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sibyl-bench-") as directory:
         figures = asyncio.run(measure(arguments.rows, arguments.dimension, Path(directory)))
-    if arguments.json:
-        print(json.dumps(figures))
-        return
-    for name, value in figures.items():
-        shown = "  ".join(f"{key} {number}" for key, number in value.items()) if isinstance(value, dict) else value
-        print(f"{name:<32} {shown}")
+    print_figures(figures, as_json=arguments.json)
 
 
 if __name__ == "__main__":

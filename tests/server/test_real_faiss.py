@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from sibyl_operator.observe.pods import LONGEST_WORDS
+from tests.support.conditions import eventually
 from tests.support.sibyl import Serving, serving, sibyl
 
 FILLER = 30
@@ -51,14 +50,6 @@ def find(server: Serving, query: str) -> list[str]:
     answer = httpx.post(f"{server.api}/mcp/tools/find", json={"query": query}, timeout=30)
     assert answer.status_code == 200, answer.text
     return [source["document"] for source in answer.json()["output"]["sources"]]
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> float:
-    started = time.monotonic()
-    while not condition():
-        assert time.monotonic() - started < seconds, "the condition did not come true"
-        time.sleep(0.05)
-    return time.monotonic() - started
 
 
 def metric(server: Serving, name: str) -> float:

@@ -6,8 +6,7 @@ import concurrent.futures
 import shutil
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pytest
 import yaml
 
 from sibyl_runtime.store.embedded import EmbeddedPostgres
+from tests.support.conditions import eventually
 from tests.support.pdf import pdf
 from tests.support.postgres import PostgresServer
 from tests.support.sibyl import COMMAND, Finished, Serving, environment, serving, sibyl
@@ -87,13 +87,6 @@ def embedded(server: Serving) -> float:
     text = httpx.get(f"{server.watch}/metrics").text
     lines = [line for line in text.splitlines() if line.startswith("sibyl_vector_store_operations_total{")]
     return sum(float(line.split()[-1]) for line in lines if 'operation="replace"' in line)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

@@ -6,8 +6,7 @@ import concurrent.futures
 import re
 import signal
 import socket
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sibyl_runtime.store.embedded import EmbeddedPostgres
 from sibyl_runtime.workspace import effective_hash
+from tests.support.conditions import eventually
 from tests.support.openai_server import OpenAIServer, completion, refusal, silence
 from tests.support.postgres import PostgresServer
 from tests.support.sibyl import Serving, serving, sibyl
@@ -57,13 +57,6 @@ def ask(server: Serving, question: object = QUESTION, **arguments: Any) -> httpx
 def without_ports(message: str) -> str:
     """Ports change from run to run; nothing else of a sentence may."""
     return re.sub(r"(127\.0\.0\.1:|port )\d+", r"\1PORT", message)
-
-
-def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true"
-        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")

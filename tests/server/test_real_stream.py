@@ -15,7 +15,8 @@ import openai
 import psutil
 
 from sibyl_runtime.providers.llm.citations import cited_positions
-from tests.server.test_real_server import QUESTION, eventually, write_documents, write_workspace
+from tests.server.test_real_server import QUESTION, write_documents, write_workspace
+from tests.support.conditions import eventually
 from tests.support.openai_server import OpenAIServer, completion, endless, streamed
 from tests.support.sibyl import Serving, serving, sibyl
 

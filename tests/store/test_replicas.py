@@ -19,7 +19,7 @@ from sibyl_runtime.store.records import Ranking
 from sibyl_runtime.workspace import ReplicaProvider, VectorStoreProvider
 from tests.store.samples import DIMENSION, TAG, axis, document, eventually, provider
 from tests.support.builtin_database import Server, ask, servers
-from tests.support.builtin_database import eventually as blocking_eventually
+from tests.support.conditions import eventually as blocking_eventually
 
 
 @dataclass

@@ -13,7 +13,6 @@ import signal
 import socket
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ from sibyl_operator.desired.names import Names
 from sibyl_runtime.store.child import Account
 from sibyl_runtime.store.installation import find_installation, reachable_installation, server_account
 from tests.operator.api.facts import resource
+from tests.support.conditions import eventually
 
 SMALL: Mapping[str, Any] = {"resources": {"requests": {"memory": "64Mi"}, "limits": {"memory": "128Mi"}}}
 NAMES = Names(namespace="team", workspace="docs", uid="uid-1")
@@ -207,14 +207,6 @@ def servers() -> Iterator[Servers]:
     finally:
         place.stop()
         shutil.rmtree(root)
-
-
-def eventually(holds: Any, told: Any = lambda: "", within: float = 60.0) -> None:
-    """Wait for a condition."""
-    deadline = time.monotonic() + within
-    while not holds():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.05)
 
 
 def ask(dsn: str, question: str) -> Any:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.builtin_database import eventually
+from tests.support.conditions import eventually
 
 
 @dataclass

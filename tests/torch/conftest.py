@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from sibyl_runtime.providers.embedding import LocalEmbedder, open_embedder
+from sibyl_runtime.providers.embedding import LocalEmbedder
 from sibyl_runtime.workspace import EmbeddingProvider
+from tests.support.models import model_cache as model_cache
+from tests.support.models import opened
 
 
 @pytest.fixture(scope="session", autouse=True)
-def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    directory = tmp_path_factory.mktemp("model-cache")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SIBYL_CACHE_DIR", str(directory))
-        yield directory
-
-
-def opened(provider: EmbeddingProvider) -> Iterator[LocalEmbedder]:
-    embedder = asyncio.run(open_embedder("default", provider))
-    yield embedder
-    asyncio.run(embedder.close())
+def graphs_of_this_run(model_cache: Path) -> Path:
+    """For all tests, those of rerankers too."""
+    return model_cache
 
 
 @pytest.fixture(scope="session")

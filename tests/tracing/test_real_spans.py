@@ -19,7 +19,8 @@ import pytest
 import yaml
 from mcp import Client, StdioServerParameters
 
-from tests.server.test_real_server import QUESTION, eventually, write_documents, write_workspace
+from tests.server.test_real_server import QUESTION, write_documents, write_workspace
+from tests.support.conditions import eventually
 from tests.support.openai_server import OpenAIServer, completion, refusal, streamed
 from tests.support.otlp_collector import Collector, collecting, tree
 from tests.support.sibyl import COMMAND, Serving, environment, serving, sibyl

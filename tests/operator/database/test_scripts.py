@@ -11,7 +11,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.builtin_database import Server, Servers, ask, eventually, servers
+from tests.support.builtin_database import Server, Servers, ask, servers
+from tests.support.conditions import eventually
 
 PREPARE, COPY = "prepare-primary.sh", "prepare-replica.sh"
 

@@ -10,7 +10,8 @@ import pytest
 
 from sibyl_operator.database.slots import slot_of, tend_slots
 from sibyl_operator.observed import SlotFacts
-from tests.support.builtin_database import Server, Servers, ask, eventually, servers
+from tests.support.builtin_database import Server, Servers, ask, servers
+from tests.support.conditions import eventually
 
 
 @pytest.fixture(scope="module")
