@@ -115,7 +115,7 @@ async def test_so_many_connections_are_made_and_used_again(place: Place, countin
 async def test_a_question_is_routed_by_its_complexity(place: Place) -> None:
     raw: dict[str, Any] = place.document(block(702))
     raw["providers"]["llm"].pop("primary")  # which the block does not have
-    with pytest.raises(WorkspaceInvalid, match='step "generation" of pipeline "search" names none; call one of them'):
+    with pytest.raises(WorkspaceInvalid, match=r'of pipeline "search" \(built in\) names none; call one of them'):
         async with place.opened(raw):
             pass
     raw = merged(raw, {"pipelines": {"search": {"steps": [{"use": "rag.retrieval"}]}}})

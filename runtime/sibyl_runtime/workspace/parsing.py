@@ -19,6 +19,7 @@ from sibyl_runtime.workspace.document import Workspace
 from sibyl_runtime.workspace.environment import expanded_document, marked_document
 from sibyl_runtime.workspace.errors import Lines, Location, WorkspaceInvalid, format_path, problem_at
 from sibyl_runtime.workspace.explain import explained
+from sibyl_runtime.workspace.pipelines import PARALLEL
 from sibyl_runtime.workspace.providers import Providers
 
 _MOST_ROUNDS = 50
@@ -105,6 +106,8 @@ def _holds_names(at: Location) -> bool:
         return len(at) == 1 or (at[1] == "tools" and (len(at) == 2 or "parameters" in at[-2:]))
     if at[0] == "providers":
         return len(at) in (1, 3) or (len(at) == 2 and at[1] in Providers.model_fields)
+    if at[-1] == "parallel" or at[-2:] == PARALLEL:
+        return True
     return at[0] in ("pipelines", "shops") and (len(at) < 3 or "parameters" in at[-2:])
 
 

@@ -48,10 +48,16 @@ def default_llm_is_clear(context: Context) -> Iterator[Finding]:
         # A step that reranks asks a language model with one subtechnique only; it has a check of its own.
         asks = PROVIDER_KINDS.get(used.step.use) == "llm" and used.step.use != "rag.reranking"
         if asks and written_provider(context, used)[0] is None:
+            built_in = context.built_in(used.pipeline)
+            otherwise = (
+                f"write pipelines.{used.pipeline}, where the step can name one"
+                if built_in
+                else "give the step a provider"
+            )
             yield Finding(
                 ("providers", "llm"),
-                f'holds {", ".join(sorted(names))}, and step "{used.step.name}" of pipeline "{used.pipeline}" names '
-                "none; call one of them default, or give the step a provider",
+                f'holds {", ".join(sorted(names))}, and step "{used.step.name}" of pipeline "{used.pipeline}"'
+                f"{built_in} names none; call one of them default, or {otherwise}",
             )
 
 
