@@ -152,7 +152,7 @@ class Trap:
 
 
 def test_a_value_of_an_unknown_type_is_not_looked_into() -> None:
-    with pytest.raises(ConditionError, match="cannot compare Trap < a number"):
+    with pytest.raises(ConditionError, match="cannot compare a stream < a number"):
         Condition.parse("${a.b} < 1").evaluate({"a": {"b": Trap()}}, {})
 
 

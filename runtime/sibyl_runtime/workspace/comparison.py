@@ -94,7 +94,9 @@ def _kind(value: Any) -> str:
         return "a number"
     if isinstance(value, str):
         return "text"
-    return "a list" if isinstance(value, list | tuple) else type(value).__name__
+    if isinstance(value, list | tuple):
+        return "a list"
+    return "an object" if isinstance(value, Mapping) else "a stream"
 
 
 def _shown(value: Any) -> str:

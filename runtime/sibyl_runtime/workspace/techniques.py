@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sibyl_runtime.workspace.errors import nearest
+from sibyl_runtime.workspace.result_kinds import CHUNKS, SPENT, Kind, numbers
 from sibyl_runtime.workspace.search_configs import AugmentationConfig, QueryProcessingConfig
 from sibyl_runtime.workspace.shops import canonical_shop
 from sibyl_runtime.workspace.step_configs import (
@@ -30,7 +31,8 @@ class UnknownTechnique(ValueError):
 
 @dataclass(frozen=True)
 class TechniqueSpec:
-    """What the contract knows of a technique. `results` are the fields that conditions may refer to.
+    """What the contract knows of a technique. `results` are the fields that conditions may refer to,
+    each with its kind.
 
     `needs` is the technique that must come earlier in the same pipeline.
     """
@@ -38,7 +40,7 @@ class TechniqueSpec:
     id: str
     config: type[StepConfig] = AnyConfig
     available: bool = False
-    results: frozenset[str] = frozenset()
+    results: Mapping[str, Kind] = field(default_factory=dict)
     aliases: tuple[str, ...] = ()
     needs: str | None = None
 
@@ -55,91 +57,87 @@ class TechniqueSpec:
 
 _AVAILABLE = (
     TechniqueSpec(
-        "data.load_documents", LoadDocumentsConfig, True, frozenset({"documents", "count"}), ("data.loader",)
+        "data.load_documents",
+        LoadDocumentsConfig,
+        True,
+        {"documents": Kind.STREAM, **numbers("count")},
+        ("data.loader",),
     ),
-    TechniqueSpec("rag.chunking", ChunkingConfig, True, frozenset({"chunks", "count"}), needs="data.load_documents"),
-    TechniqueSpec("rag.embedding", EmbeddingConfig, True, frozenset({"vectors", "count"}), needs="rag.chunking"),
+    TechniqueSpec(
+        "rag.chunking",
+        ChunkingConfig,
+        True,
+        {"chunks": Kind.STREAM, **numbers("count")},
+        needs="data.load_documents",
+    ),
+    TechniqueSpec(
+        "rag.embedding",
+        EmbeddingConfig,
+        True,
+        {"vectors": Kind.STREAM, **numbers("count")},
+        needs="rag.chunking",
+    ),
     TechniqueSpec(
         "data.store_vectors",
         StoreVectorsConfig,
         True,
-        frozenset({"documents", "chunks", "unchanged", "removed"}),
+        numbers("documents", "chunks", "unchanged", "removed"),
         ("data.storer",),
         needs="rag.embedding",
     ),
-    TechniqueSpec(
-        "rag.retrieval",
-        RetrievalConfig,
-        True,
-        frozenset({"chunks", "count", "avg_score", "top_score"}),
-        ("rag.search",),
-    ),
+    TechniqueSpec("rag.retrieval", RetrievalConfig, True, CHUNKS, ("rag.search",)),
     TechniqueSpec(
         "ai_generation.generation",
         GenerationConfig,
         True,
-        frozenset(
-            {
-                "answer",
-                "sources",
-                "tokens",
-                "prompt_tokens",
-                "completion_tokens",
-                "model",
-                "cost_usd",
-                "finish_reason",
-                "provider",
-                "attempts",
-                "fallback",
-            }
-        ),
+        {
+            **SPENT,
+            **numbers("prompt_tokens", "completion_tokens", "attempts"),
+            "answer": Kind.TEXT,
+            "sources": Kind.LIST,
+            "finish_reason": Kind.TEXT,
+            "provider": Kind.TEXT,
+            "fallback": Kind.TRUTH,
+        },
         needs="rag.retrieval",
     ),
     TechniqueSpec(
         "rag.reranking",
         RerankingConfig,
         True,
-        frozenset(
-            {
-                "chunks",
-                "count",
-                "avg_score",
-                "top_score",
-                "subtechnique",
-                "model",
-                "candidates",
-                "shortened",
-                "fallback",
-                "tokens",
-                "cost_usd",
-            }
-        ),
+        {
+            **CHUNKS,
+            **SPENT,
+            **numbers("candidates", "shortened"),
+            "subtechnique": Kind.TEXT,
+            "fallback": Kind.TRUTH,
+        },
         needs="rag.retrieval",
     ),
     TechniqueSpec(
         "rag.query_processing",
         QueryProcessingConfig,
         True,
-        frozenset({"queries", "passages", "count", "fallback", "tokens", "model", "cost_usd"}),
+        {**SPENT, **numbers("count"), "queries": Kind.LIST, "passages": Kind.LIST, "fallback": Kind.TRUTH},
     ),
     TechniqueSpec(
         "rag.augmentation",
         AugmentationConfig,
         True,
-        frozenset({"chunks", "count", "avg_score", "top_score", "dropped", "context", "context_tokens"}),
+        {**CHUNKS, **numbers("dropped", "context_tokens"), "context": Kind.TEXT},
         needs="rag.retrieval",
     ),
     TechniqueSpec(
         "infrastructure.query_classifier",
         QueryClassifierConfig,
         True,
-        frozenset({"complexity", "is_complex", "threshold", "rules"}),
+        {**numbers("complexity", "threshold"), "is_complex": Kind.TRUTH, "rules": Kind.LIST},
     ),
     TechniqueSpec(
         "infrastructure.cache_warming",
         CacheWarmingConfig,
         True,
-        frozenset({"queries", "computed", "found", "empty", "failed", "failures", "tokens", "cost_usd"}),
+        {**numbers("queries", "computed", "found", "empty", "failed", "tokens", "cost_usd"), "failures": Kind.LIST},
     ),
 )
 

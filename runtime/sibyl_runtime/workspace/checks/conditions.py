@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any
 
 from sibyl_runtime.workspace.arguments import pipeline_parameters
 from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep, uses
+from sibyl_runtime.workspace.checks.failures import LAZY, STORING
 from sibyl_runtime.workspace.checks.parallel import gathered_results
 from sibyl_runtime.workspace.comparison import ANYTHING, ConditionError
 from sibyl_runtime.workspace.conditions import Condition
 from sibyl_runtime.workspace.errors import Location, nearest
 from sibyl_runtime.workspace.parameters import ToolParameter
+from sibyl_runtime.workspace.result_kinds import SAMPLES, Kind
 from sibyl_runtime.workspace.techniques import TechniqueSpec
 
-_NUMBER, _TEXT = 1.5, "text"
-_PARAMETER_KINDS: Mapping[str, Any] = {
-    "string": _TEXT, "integer": _NUMBER, "number": _NUMBER, "boolean": True, "array": [], "object": ANYTHING,
+_PARAMETER_KINDS: Mapping[str, Kind] = {
+    "string": Kind.TEXT, "integer": Kind.NUMBER, "number": Kind.NUMBER, "boolean": Kind.TRUTH, "array": Kind.LIST,
+    "object": Kind.OBJECT,
 }  # fmt: skip
-RESULT_KINDS: Mapping[str, Any] = {
-    **dict.fromkeys(("avg_score", "top_score", "count", "complexity", "threshold", "context_tokens"), _NUMBER),
-    **dict.fromkeys(("tokens", "prompt_tokens", "completion_tokens", "cost_usd", "attempts"), _NUMBER),
-    **dict.fromkeys(("answer", "finish_reason", "provider", "subtechnique", "context"), _TEXT),
-    "is_complex": True,
-}
-"""A value of the kind that the result of this name has, whichever step it is of; of others it is not known."""
 
 
 def conditions_can_be_evaluated(context: Context) -> Iterator[Finding]:
@@ -39,7 +34,8 @@ def conditions_can_be_evaluated(context: Context) -> Iterator[Finding]:
                 earlier |= gathered_results(pipeline.steps[: one.index])
                 later = {other.step.name: _why_not_before(other, one) for other in used if other.index >= one.index}
                 at = (*one.at, "condition")
-                for fault in _faults(_as_written(context, at, one.step.condition), earlier, later, parameters, unclear):
+                text = _as_written(context, at, one.step.condition)
+                for fault in (*_faults(text, earlier, later, parameters, unclear), *_counted_later(text, used, one)):
                     yield Finding(at, fault)
 
 
@@ -77,7 +73,23 @@ def _faults(
     faults = [fault for fault in missing if fault is not None]
     yield from (f'"{text}": {fault}' for fault in faults)
     if not faults:
-        yield from _incomparable(condition, parameters, unclear)
+        yield from _incomparable(condition, earlier, parameters, unclear)
+
+
+def _counted_later(text: str, used: Sequence[UsedStep], one: UsedStep) -> Iterator[str]:
+    """Documents flow through the steps of a load; how many they were is known once they have been stored."""
+    before = [other for other in used if other.index < one.index]
+    if any(other.step.use == STORING for other in before):
+        return
+    flowing = {other.step.name for other in before if other.step.use in LAZY}
+    try:
+        asked = Condition.parse(text).references
+    except ConditionError:
+        return
+    for step, field in asked:
+        if step in flowing and field == "count":
+            known = f'the count of step "{step}" is known once {STORING} has ended; only later steps can ask for it'
+            yield f'"{text}": {known}'
 
 
 def _of_several_types(context: Context, pipeline: str) -> Set[str]:
@@ -91,13 +103,21 @@ def _of_several_types(context: Context, pipeline: str) -> Set[str]:
     return {name for name, found in types.items() if len(found) > 1 and name not in own}
 
 
-def _incomparable(condition: Condition, parameters: Mapping[str, ToolParameter], unclear: Set[str]) -> Iterator[str]:
+def _incomparable(
+    condition: Condition,
+    steps: Mapping[str, TechniqueSpec | None],
+    parameters: Mapping[str, ToolParameter],
+    unclear: Set[str],
+) -> Iterator[str]:
     """What no values of these kinds can mend: it is judged by one value of each kind."""
     results: dict[str, dict[str, Any]] = {}
     for step, field in condition.references:
-        results.setdefault(step, {})[field] = RESULT_KINDS.get(field, ANYTHING)
+        spec = steps[step]
+        kind = None if spec is None else spec.results.get(field)
+        results.setdefault(step, {})[field] = ANYTHING if kind is None else SAMPLES[kind]
     given = {
-        name: ANYTHING if name in unclear else _PARAMETER_KINDS[parameters[name].type] for name in condition.parameters
+        name: ANYTHING if name in unclear else SAMPLES[_PARAMETER_KINDS[parameters[name].type]]
+        for name in condition.parameters
     }
     try:
         condition.check(results, given)

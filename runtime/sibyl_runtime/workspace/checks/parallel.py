@@ -8,7 +8,7 @@ from itertools import combinations
 from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep, uses
 from sibyl_runtime.workspace.checks.failures import LAZY, STORING
 from sibyl_runtime.workspace.pipelines import FUSED, Step
-from sibyl_runtime.workspace.techniques import TechniqueSpec
+from sibyl_runtime.workspace.techniques import TECHNIQUES, TechniqueSpec
 
 _READS: Mapping[str, frozenset[str]] = {
     "rag.retrieval": frozenset({"queries"}),
@@ -25,10 +25,7 @@ _TAKEN_FROM_THE_LAST = ("chunks", "queries", "answer", "complexity")
 def gathered_results(steps: Sequence[Step]) -> dict[str, TechniqueSpec | None]:
     """What groups among `steps` gather, by name, as what makes it: searches fused look like one search."""
     groups = [step.parallel for step in steps if step.parallel is not None]
-    return {group.gather: TechniqueSpec(FUSED, results=_RESULTS) for group in groups if group.fuses}
-
-
-_RESULTS = frozenset({"chunks", "count", "avg_score", "top_score"})
+    return {group.gather: TECHNIQUES[FUSED] for group in groups if group.fuses}
 
 
 def groups_can_run_side_by_side(context: Context) -> Iterator[Finding]:
@@ -85,7 +82,7 @@ def _reads_of(used: UsedStep, other: UsedStep) -> frozenset[str]:
 
 
 def _made(used: UsedStep) -> frozenset[str]:
-    return used.spec.results if used.spec is not None and used.step.use not in LAZY else frozenset()
+    return frozenset(used.spec.results) if used.spec is not None and used.step.use not in LAZY else frozenset()
 
 
 def gathered_names_have_a_meaning(context: Context) -> Iterator[Finding]:
