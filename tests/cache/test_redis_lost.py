@@ -1,4 +1,4 @@
-"""Redis killed under load, and another in its place with another password: every request still gets its answer."""
+"""Redis killed under load, another in its place with another password, or full: every request still gets its answer."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ import asyncio
 import logging
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
+from redis import Redis
 
 from sibyl_runtime.cache.breaker import CircuitBreaker
 from sibyl_runtime.cache.levels import LayeredCache
 from sibyl_runtime.cache.memory import MemoryCache
+from sibyl_runtime.cache.question_stream import QuestionStream
 from tests.support.caches import PATIENCE, OwnRedisCache
 from tests.support.redis_server import RedisServer
 
@@ -91,3 +94,26 @@ async def test_no_request_fails_while_redis_is_killed_and_comes_back_with_anothe
     assert requests.wrong == []
     assert redis.stats()["redis"].errors > 0
     assert "another" not in caplog.text
+
+
+async def test_a_full_redis_still_gives_what_it_holds_and_is_told_once(
+    own_redis: RedisServer, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PATIENCE, 5.0)
+    redis = OwnRedisCache(own_redis.url)
+    stream = QuestionStream(redis.server, namespace="shop", model="m", dimension=2, max_entries=10, ttl=60)
+    await redis.set("kept", b"value")
+    with Redis.from_url(own_redis.url) as administrator:
+        administrator.config_set("maxmemory-policy", "noeviction")
+        administrator.config_set("maxmemory", "1")
+    for number in range(3):
+        await redis.set(f"new-{number}", b"value")
+        assert await redis.get("kept") == b"value"
+    await stream.tell("a" * 64, "a question that is nobody's business", np.zeros(2, dtype=np.float32))
+    assert await redis.get("kept") == b"value"
+    assert redis.stats()["redis"].errors == 3
+    assert [record.getMessage() for record in caplog.records if record.name == "sibyl_runtime.cache.redis_server"] == [
+        "Redis refuses a command of the shared cache: command not allowed when used memory > 'maxmemory'."
+    ]
+    assert "nobody's business" not in caplog.text
+    await redis.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -62,8 +63,10 @@ class Scripted:
         return PipelineResult("warm", {"cache_warming": counts}, (), 0.1)
 
 
-def warming(runtime: Scripted, gate: ConcurrencyGate | None = None, lifecycle: Lifecycle | None = None) -> Warming:
-    found = warming_of(runtime, gate or ConcurrencyGate(8), lifecycle or Lifecycle(), _counts(runtime), FAST)
+def warming(
+    runtime: Scripted, gate: ConcurrencyGate | None = None, lifecycle: Lifecycle | None = None, pace: Pace = FAST
+) -> Warming:
+    found = warming_of(runtime, gate or ConcurrencyGate(8), lifecycle or Lifecycle(), _counts(runtime), pace)
     assert found is not None
     return found
 
@@ -113,6 +116,18 @@ async def test_a_corpus_that_stays_is_not_warmed_again() -> None:
         runtime.version = 2
         await until(lambda: found.told()["corpus_version"] == 2)
     assert runtime.begun == 2
+
+
+async def test_a_question_that_always_fails_does_not_keep_a_changed_corpus_waiting() -> None:
+    runtime = Scripted(*[1] * 50)
+    found = warming(runtime, pace=Pace(look=0.01, rounds=0.01, longest=3600))
+    async with found.running():
+        await until(lambda: runtime.begun == 8)  # the next pause is 1.28 s, and each later one twice as long
+        begun = time.monotonic()
+        for version in range(2, 7):
+            runtime.version = version
+            await until(lambda: found.told()["corpus_version"] == runtime.version)
+    assert time.monotonic() - begun < 5
 
 
 async def test_nothing_is_asked_while_users_take_the_places() -> None:

@@ -1,20 +1,22 @@
 """The Redis that the caches of a process share: one client, one pool, one circuit breaker.
 
 The price of a bad Redis is bounded, and paid once whatever is kept there: a command has `TIMEOUT` seconds in all, and
-after one failure further ones are kept away for a while.
+after one failure further ones are kept away for a while. One that answers with a refusal is asked on: it may be full,
+and what it holds is still there.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import MaxConnectionsError, RedisError
+from redis.exceptions import MaxConnectionsError, RedisError, ResponseError
 
 from sibyl_runtime.cache.breaker import CircuitBreaker
 from sibyl_runtime.errors import StartupError
@@ -23,6 +25,8 @@ logger = logging.getLogger(__name__)
 
 TIMEOUT: Final = 0.04
 MOST_CONNECTIONS: Final = 64
+REFUSAL_PAUSE: Final = 600.0
+_FAILED: Final = " of pipeline caused error: "
 T = TypeVar("T")
 
 
@@ -33,9 +37,13 @@ class RedisFault(Exception):
 class RedisServer:
     """Commands within their time. Health and rate limits ask Redis by themselves: they must not depend on this."""
 
-    def __init__(self, url: str, *, breaker: CircuitBreaker | None = None) -> None:
+    def __init__(
+        self, url: str, *, breaker: CircuitBreaker | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Opens no connection yet. Raises StartupError when `url` is not a Redis URL."""
         self._breaker = breaker or CircuitBreaker()
+        self._clock = clock
+        self._told: dict[str, float] = {}
         try:
             self._client: Redis = Redis.from_url(
                 url,
@@ -61,6 +69,10 @@ class RedisServer:
         except MaxConnectionsError as error:
             # We are busy; Redis is well.
             raise RedisFault from error
+        except ResponseError as error:
+            self._breaker.success()
+            self._log_refusal(error)
+            raise RedisFault from error
         except (RedisError, OSError, TimeoutError) as error:
             if self._breaker.failure():
                 logger.warning("Redis does not answer, the shared cache is bypassed: %s", _reason(error))
@@ -69,9 +81,23 @@ class RedisServer:
             logger.info("Redis answers again, the shared cache is in use")
         return result
 
+    def _log_refusal(self, error: ResponseError) -> None:
+        """Redis is well, and does not do this: full, read-only, no right. Each reason once in a while."""
+        reason = _refusal(error)
+        now = self._clock()
+        if self._told.get(reason, now) <= now:
+            self._told[reason] = now + REFUSAL_PAUSE
+            logger.warning("Redis refuses a command of the shared cache: %s", reason)
+
     async def close(self) -> None:
         """Release connections."""
         await self._client.aclose()
+
+
+def _refusal(error: ResponseError) -> str:
+    """In Redis's own words, less the command, which holds what is kept: a pipeline puts it in front of them."""
+    words = str(error).rpartition(_FAILED)[2].strip("()'\",")
+    return " ".join(words.split())[:200] or type(error).__name__
 
 
 def _reason(error: BaseException) -> str:

@@ -90,6 +90,8 @@ class Warming:
         self._metrics = metrics
         self._pace = pace
         self._state = WarmingState()
+        self._asked_about: int | None = None
+        """The version of the corpus in the last round, whole or not."""
 
     def told(self) -> Mapping[str, Any]:
         """The state, as /health shows it."""
@@ -107,39 +109,41 @@ class Warming:
                 await task
 
     async def _rounds(self) -> None:
-        failures = 0
+        pause = self._pace.look
         while True:
             try:
                 whole = await self._round()
             except SibylError as error:
-                self._failed(error, first=failures == 0)
+                self._failed(error, first=pause == self._pace.look)
                 whole = False
             except Exception:
                 logger.exception("a round of warming failed, this is tried again")
                 self._state.state, self._state.error = "failed", "a fault of the program; the log names the cause"
                 whole = False
             if whole:
-                failures = 0
-                await asyncio.sleep(self._pace.rounds)
+                pause = self._pace.look
                 await self._change()
             else:
-                await asyncio.sleep(min(self._pace.look * 2**failures, self._pace.longest))
-                failures += 1
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(pause):
+                        await self._change()
+                pause = min(2 * pause, self._pace.longest)
 
     async def _change(self) -> None:
-        """Return when the corpus is another one than that which was warmed, and rests."""
-        before = self._state.corpus_version
+        """Return when the corpus is another one than that which was asked about, and rests; not for a while."""
+        await asyncio.sleep(self._pace.rounds)
+        before = self._asked_about
         while True:
             with contextlib.suppress(SibylError):  # the database is away: nobody can have changed it for us
                 version = await self._runtime.corpus_version()
-                if version == before != self._state.corpus_version:
+                if version == before != self._asked_about:
                     return
                 before = version
             await asyncio.sleep(self._pace.look)
 
     async def _round(self) -> bool:
         """Ask every question; whether none failed. What was asked before is found, and costs nothing again."""
-        version = await self._runtime.corpus_version()
+        version = self._asked_about = await self._runtime.corpus_version()
         self._state.state = "running"
         started = time.monotonic()
         counts: Counter[str] = Counter()
