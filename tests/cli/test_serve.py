@@ -27,6 +27,7 @@ def test_embedded_it_serves_ingests_beside_and_leaves_nothing_running(workspace:
         assert empty["output"]["sources"] == []
         beside = sibyl("ingest", "-f", workspace, documents, "--json", cwd=workspace.parent)
         assert beside.code == 0, beside.stderr
+        assert "pgvector" not in beside.stderr, "the version of the embedded database is not its user's to choose"
         filled = httpx.post(f"{server.api}/mcp/tools/search_documents", json=body).json()
         assert filled["output"]["sources"][0]["document"] == "birds.md"
         assert server.stop() == 0

@@ -9,7 +9,7 @@ from sibyl_runtime.errors import StartupError
 from sibyl_runtime.store import schema
 from sibyl_runtime.store.collection import DISTANCE_METRICS, Collection
 from sibyl_runtime.store.connection import await_server
-from sibyl_runtime.store.embedded import EmbeddedPostgres
+from sibyl_runtime.store.embedded import EmbeddedPostgres, running_socket_dsn
 from sibyl_runtime.store.failures import endpoint_of
 from sibyl_runtime.store.faiss_index import load_faiss
 from sibyl_runtime.store.pgvector import PgVectorStore
@@ -41,12 +41,14 @@ async def open_store(
         provider.collection_name, dimension, tag, DISTANCE_METRICS[provider.distance_metric], provider.text_search
     )
     if provider.dsn is not None:
-        return await _open(provider.dsn, provider, collection, None, wait)
+        # A command beside a server that runs the embedded database is pointed at it.
+        ours = embedded_directory is not None and provider.dsn == running_socket_dsn(embedded_directory)
+        return await _open(provider.dsn, provider, collection, None, wait, ours=ours)
     if embedded_directory is None:
         raise StartupError("no database: set `providers.vector_store.<name>.dsn`, for example ${DATABASE_URL}")
     embedded = Supervision(EmbeddedPostgres(embedded_directory))
     try:
-        return await _open(await embedded.start(), provider, collection, embedded)
+        return await _open(await embedded.start(), provider, collection, embedded, ours=True)
     except BaseException:
         await embedded.close()
         raise
@@ -66,11 +68,13 @@ async def _open(
     collection: Collection,
     embedded: Supervision | None,
     wait: float = 0.0,
+    *,
+    ours: bool,
 ) -> PgVectorStore:
     endpoint = endpoint_of(dsn)
     connection = await await_server(dsn, endpoint, wait)
     try:
-        await schema.prepare(connection, collection, endpoint, embedded=embedded is not None)
+        await schema.prepare(connection, collection, endpoint, embedded=ours)
     finally:
         await connection.close()
     replicas = [Replica(Database(replica.dsn, provider)) for replica in provider.replicas]
