@@ -22,6 +22,10 @@ from sibyl_runtime.techniques.generation import sources
 
 OVERTIME = 0.1
 """The pipeline keeps the deadline and names the stage; this ends the wait for somebody else's computation."""
+PATIENCE = 5.0
+SHARE = 0.25
+"""A comparison of questions may take so many seconds, and this share of what is left of the deadline: a model that
+hangs must leave time for the answer."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +67,8 @@ class ToolOutcome:
     steps: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     reuse: Reuse | None = None
     """Of a hit alone."""
+    reusable: bool = True
+    """Whether others may have it: not an answer that was cut short, or for which a step fell back."""
 
 
 def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> ToolOutcome:
@@ -86,6 +92,7 @@ def outcome_of(result: PipelineResult, *, cache: Literal["miss", "off"]) -> Tool
         completion_tokens=written.get("completion_tokens", 0),
         finish_reason=written.get("finish_reason", "stop"),
         steps=_told(result),
+        reusable=result.reusable,
     )
 
 
@@ -146,7 +153,11 @@ class AnswerReuse:
             if not scope.expired():
                 raise
             raise deadline.exceeded("waiting for an identical call") from error
-        return outcome if own else _reused(outcome.output, EXACT, time.perf_counter() - started)
+        if own:
+            return outcome
+        if outcome.reusable:
+            return _reused(outcome.output, EXACT, time.perf_counter() - started)
+        return await self._compute_and_keep(key, compute, asked)
 
     async def answer_to_a_reader(
         self,
@@ -175,7 +186,9 @@ class AnswerReuse:
             return output, EXACT
         if self._semantic is None or asked is None:
             return None
-        for similar in await self._semantic.similar(asked, timeout=deadline.remaining()):
+        remaining = deadline.remaining()
+        patience = PATIENCE if remaining is None else min(PATIENCE, SHARE * remaining)
+        for similar in await self._semantic.similar(asked, timeout=patience):
             output = _read(await self._cache.get(similar.key))
             if output is not None:
                 self._semantic.used(asked, similar)
@@ -188,7 +201,7 @@ class AnswerReuse:
     ) -> ToolOutcome:
         result = await compute()
         outcome = outcome_of(result, cache="miss")
-        if outcome.output["sources"] and result.reusable:
+        if outcome.output["sources"] and outcome.reusable:
             await self._cache.set(key, orjson.dumps(outcome.output))
             if self._semantic is not None and asked is not None:
                 await self._semantic.answered(asked)

@@ -37,7 +37,6 @@ from sibyl_runtime.workspace import (
     effective_hash,
     expand_environment,
     format_path,
-    redact,
 )
 
 
@@ -184,11 +183,12 @@ def local_models(services: Services) -> str:
 
 
 def identity_of(source: SourceDocument, environ: Mapping[str, str], settings: Settings, workspace: Workspace) -> str:
-    """Tells apart two runtimes that share a cache: by the document with the environment in place, less its secrets.
+    """Tells apart two runtimes that share a cache: by the whole document, with the environment in place.
 
-    Two deployments of one document may differ in nothing but what ${DATABASE_URL} stands for.
+    Two deployments of one document may differ in nothing but what ${DATABASE_URL} stands for. Secrets count too: by
+    their names, the `customer_key` of a filter would be one, and it decides what is found.
     """
-    expanded = redact(expand_environment(source.raw, environ))
+    expanded = expand_environment(source.raw, environ)
     embedded = workspace.default_vector_store[1].dsn is None
     place = str(settings.postgres_directory.resolve()) if embedded else None
     return effective_hash({"version": __version__, "document": expanded, "embedded": place})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from sibyl_runtime.cache import Cache, disk_of
+from sibyl_runtime.cache import Cache, RedisServer, disk_of
 from sibyl_runtime.health import Check, RedisPing
 from sibyl_runtime.opening import shown_embedder
 from sibyl_runtime.pipeline.context import Services
@@ -15,8 +15,10 @@ from sibyl_runtime.workspace import Workspace
 class Parts:
     """Database, vector store, language model and cache. Owns a connection to Redis: close it."""
 
-    def __init__(self, services: Services, caches: Mapping[str, Cache]) -> None:
+    def __init__(self, services: Services, caches: Mapping[str, Cache], shared: RedisServer | None = None) -> None:
+        """`shared` is the Redis that the caches are on."""
         self._services = services
+        self._shared = shared
         self._caches = caches
         self._disk = disk_of(caches.values())
         self._redis = redis_ping(services.workspace)
@@ -54,7 +56,8 @@ class Parts:
         return {"provider": name, "kind": self._services.workspace.default_llm[1].kind}
 
     async def cache(self) -> Mapping[str, Any]:
-        """Hits and misses by kind and level. Raises CacheUnreachable for a Redis that is away."""
+        """Hits and misses by kind and level; unhealthy where a level is not in full use. Raises CacheUnreachable for a
+        Redis that is away."""
         if not self._caches:
             return {"status": "disabled"}
         if self._redis is not None:
@@ -62,11 +65,13 @@ class Parts:
         told: dict[str, Any] = {
             kind: {name: vars(stats) for name, stats in cache.stats().items()} for kind, cache in self._caches.items()
         }
-        if self._disk is None:
-            return told
-        remarks = await self._disk.remarks()
-        told["disk_file"] = {name: remark for name, remark in remarks.items() if name != "error"}
-        return {**told, "status": "unhealthy", "error": remarks["error"]} if "error" in remarks else told
+        troubles = [self._shared.trouble] if self._shared is not None else []
+        if self._disk is not None:
+            remarks = dict(await self._disk.remarks())
+            troubles.append(remarks.pop("error", None))
+            told["disk_file"] = remarks
+        errors = "; ".join(trouble for trouble in troubles if trouble)
+        return {**told, "status": "unhealthy", "error": errors} if errors else told
 
     async def close(self) -> None:
         """Release the connection."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import EXACT, AnswerReuse, ToolOutcome, outcome_of
-from sibyl_runtime.cache import ANSWERS, AnswerIdentity, Asked, Cache, SemanticCache, answer_key
+from sibyl_runtime.cache import ANSWERS, AnswerIdentity, Asked, Cache, RedisServer, SemanticCache, answer_key
 from sibyl_runtime.errors import NotFound
 from sibyl_runtime.health import HealthChecks, overall
 from sibyl_runtime.ingestion import IndexCare, IngestReport, receiving_parameters, report_of, turn
@@ -74,6 +74,7 @@ class Runtime:
         description: tuple[str, ...],
         on_close: contextlib.AsyncExitStack,
         semantic: SemanticCache | None = None,
+        redis: RedisServer | None = None,
     ) -> None:
         self.workspace = workspace
         self.source = source
@@ -93,7 +94,7 @@ class Runtime:
         self._index = IndexCare(services.store.ensure_index)
         on_close.push_async_callback(self._index.close)
         self._opened_at = time.monotonic()
-        parts = Parts(services, caches)
+        parts = Parts(services, caches, redis)
         on_close.push_async_callback(parts.close)
         self._health = HealthChecks(parts.checks())
 
@@ -127,6 +128,7 @@ class Runtime:
                 identity=identity,
                 description=described(workspace, services, location, caches),
                 semantic=await open_semantic(workspace, instrumented.embedder, opened.redis, stack),
+                redis=opened.redis,
                 on_close=stack.pop_all(),
             )
         raise AssertionError("unreachable: the stack does not swallow errors")  # for the type checker

@@ -54,6 +54,16 @@ DIFFERENT: Final[dict[str, tuple[Pair, ...]]] = {
         ("How do I scale up the deployment?", "How do I scale down the deployment?"),
         ("Is the traffic inbound?", "Is the traffic outbound?"),
     ),
+    "another thing": (
+        ("Which port does ldap use?", "Which port does ldaps use?"),
+        ("What is the default port of smtp?", "What is the default port of smtps?"),
+        ("Does the client speak http?", "Does the client speak https?"),
+        ("How big is a cup of coffee?", "How big is a coffee cup?"),
+        ("How heavy is the bottle of water?", "How heavy is the water bottle?"),
+        ("Who founded Wendy's?", "Who founded Wendy?"),
+        ("Who wrote It?", "Who wrote it?"),
+        ("What does string do?", "What does strings do?"),
+    ),
     "number": (
         ("What is the capacity of plan 3?", "What is the capacity of plan 4?"),
         ("How do I set 16 GB of memory?", "How do I set 17 GB of memory?"),

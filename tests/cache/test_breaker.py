@@ -55,3 +55,17 @@ def test_pauses_double_up_to_the_longest_and_begin_anew_after_a_success() -> Non
     breaker.failure()
     clock.now += 1
     assert breaker.allows()
+
+
+def test_calls_that_fail_together_count_once() -> None:
+    clock = _Clock()
+    breaker = CircuitBreaker(shortest=1, longest=30, clock=clock)
+    assert [breaker.failure() for _ in range(8)] == [True, *[False] * 7]
+    clock.now = 1.0
+    assert breaker.allows()
+    breaker.failure()
+    breaker.failure()
+    clock.now = 2.9
+    assert not breaker.allows()
+    clock.now = 3.0
+    assert breaker.allows()

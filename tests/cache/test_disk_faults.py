@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import sqlite3
 import subprocess
@@ -199,3 +200,14 @@ def test_a_directory_that_is_read_only_is_named(tmp_path: Path) -> None:
         subprocess.run(["mount", "-o", "remount,ro", str(volume.directory)], check=True)
         with pytest.raises(StartupError, match=r"caching\.disk\.path` is .*, where nothing can be written"):
             DiskFile(volume.directory, max_bytes=SMALL)
+
+
+async def test_a_lock_that_another_process_never_lets_go_ends_no_start(tmp_path: Path) -> None:
+    with (tmp_path / "sibyl-cache.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # of this opening of the file alone: all others wait, in this process too
+        file = DiskFile(tmp_path, max_bytes=SMALL)
+        kept = cache(file)
+        await kept.set("k", b"1")
+        assert await kept.get("k") is None
+        assert "another process holds sibyl-cache.lock" in (await file.remarks())["error"]
+        await file.close()

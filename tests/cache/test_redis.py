@@ -192,3 +192,69 @@ async def test_all_kinds_share_one_pool_and_pay_for_a_bad_redis_once(redis_url: 
     with Redis.from_url(redis_url) as client:
         assert len(client.client_list()) <= MOST_CONNECTIONS + 1
     await server.close()
+
+
+@contextlib.asynccontextmanager
+async def _distant(port: int, seconds: float) -> AsyncIterator[str]:
+    """The URL of a Redis that is so many seconds away."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
+        while data := await reader.read(65_536):
+            loop.call_later(seconds, writer.write, data)
+
+    async def joined(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there_reader, there_writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            await asyncio.gather(carry(reader, there_writer), carry(there_reader, writer))
+        finally:
+            for each in (writer, there_writer):
+                each.close()
+
+    def started(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(joined(reader, writer)))
+
+    server = await asyncio.start_server(started, "127.0.0.1", 0)
+    async with server:
+        yield f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+async def test_a_redis_that_is_far_away_is_used_once_its_connection_is_open(own_redis: RedisServer) -> None:
+    """To open one takes several round trips, more than a command may take; the first command is a miss."""
+    clock = _Clock()
+    async with _distant(own_redis.port, 0.008) as url:
+        cache = OwnRedisCache(url, breaker=CircuitBreaker(clock=clock))
+        await cache.set("k", b"1")
+        await asyncio.sleep(0.3)
+        for _ in range(20):  # a busy machine may need more than one
+            clock.now += 60
+            await cache.set("k", b"1")
+            if await cache.get("k") == b"1":
+                break
+        assert cache.stats()["redis"].hits == 1
+        await cache.close()
+
+
+async def test_a_bypassed_redis_is_told_to_the_health_and_its_refusals_too(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(PATIENCE, 5.0)
+    clock = _Clock()
+    server = SharedServer(own_redis.url, breaker=CircuitBreaker(clock=clock), clock=clock)
+    cache = RedisCache(server, namespace="shop", kind="answer", ttl=60)
+    await cache.set("k", b"1")
+    assert server.trouble is None
+    with Redis.from_url(own_redis.url) as administrator:
+        administrator.config_set("maxmemory", "1")
+    await cache.set("l", b"1")
+    assert server.trouble == "Redis refuses a command: command not allowed when used memory > 'maxmemory'."
+    clock.now += 601
+    assert server.trouble is None
+    await asyncio.to_thread(own_redis.stop)
+    await cache.get("k")
+    assert str(server.trouble).startswith("Redis is passed by for a while: ")
+    await server.close()

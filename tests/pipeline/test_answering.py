@@ -112,6 +112,17 @@ async def test_identical_calls_that_arrive_together_are_computed_once(reuse: Ans
     assert sum(outcome.tokens_used for outcome in outcomes) == 12, "what was spent once is counted once"
 
 
+async def test_an_answer_that_was_cut_is_nobody_elses(reuse: AnswerReuse) -> None:
+    compute = Computation(result(reusable=False))
+    compute.gate.clear()
+    calls = [asyncio.ensure_future(reuse.answer("k", compute, deadline=NEVER)) for _ in range(3)]
+    await compute.started.wait()
+    compute.gate.set()
+    outcomes = await asyncio.gather(*calls)
+    assert [outcome.cache for outcome in outcomes] == ["miss"] * 3
+    assert compute.runs == 3
+
+
 async def test_a_caller_who_goes_away_takes_nothing_from_the_others(reuse: AnswerReuse) -> None:
     compute = Computation(result())
     compute.gate.clear()

@@ -6,9 +6,9 @@ import contextlib
 from dataclasses import replace
 from pathlib import Path
 
-from sibyl_runtime.opening import local_models, open_caches, shown_embedder
+from sibyl_runtime.opening import identity_of, local_models, open_caches, shown_embedder
 from sibyl_runtime.settings import Settings
-from sibyl_runtime.workspace import parse_workspace
+from sibyl_runtime.workspace import SourceDocument, parse_workspace
 from tests.support.parts import Parts
 
 
@@ -33,6 +33,20 @@ async def test_clients_are_not_told_which_host_embeds(parts: Parts) -> None:
     provider = {"kind": "openai", "model": "text-embedding-3-small", "api_key": "k", "base_url": "http://10.0.0.7/v1"}
     parts.document = {"providers": {"embedding": {"default": provider}}}
     assert shown_embedder(parts.services()) == f"text-embedding-3-small/{parts.embedder.dimension}"
+
+
+def test_what_a_filter_asks_for_tells_two_runtimes_apart_whatever_it_is_called() -> None:
+    search = {"use": "rag.retrieval", "config": {"filters": {"customer_key": "${CUSTOMER}", "url": "${PAGE}"}}}
+    document = SourceDocument("workspace.yaml", {"pipelines": {"search": {"steps": [search]}}}, {})
+    workspace = parse_workspace(document.raw, environ={"CUSTOMER": "a", "PAGE": "https://docs?p=1"})
+
+    def identity(customer: str, page: str) -> str:
+        environ = {"CUSTOMER": customer, "PAGE": page}
+        return identity_of(document, environ, Settings(Path("data")), workspace)
+
+    page = "https://docs?p=1"
+    assert len({identity("acme", page), identity("globex", page), identity("acme", "https://docs?p=2")}) == 3
+    assert identity("acme", page) == identity("acme", page)
 
 
 async def test_where_nothing_is_kept_no_cache_is_opened(tmp_path: Path) -> None:

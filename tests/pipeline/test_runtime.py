@@ -122,7 +122,7 @@ async def test_an_answer_is_kept_until_the_corpus_changes(opened: Opener, corpus
     runtime = await opened(document(shops=caching()))
     await runtime.ingest(str(corpus))
     assert (await ask(runtime))["cache"] == "miss"
-    kept = await ask(runtime, "  What bounds\ndatabase connections? ")
+    kept = await ask(runtime, "  What bounds database connections? ")
     assert kept["cache"] == "hit"
     assert "bound the number" in kept["answer"]
     assert (await ask(runtime, top_k=1))["cache"] == "miss", "another argument is another question"

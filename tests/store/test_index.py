@@ -277,7 +277,7 @@ async def test_counts_are_set_right_after_rows_were_changed_by_hand(database_dsn
     await store.ensure_index()
     counts = await store.counts()
     assert (counts.documents, counts.chunks) == (3, 6)
-    assert counts.corpus_version == before.corpus_version + 1
+    assert counts.corpus_version > before.corpus_version
     await store.ensure_index()
     assert await store.counts() == counts
 

@@ -246,7 +246,7 @@ async def test_writes_and_counts_stay_on_the_primary(cluster: Cluster, store: Pg
     try:
         before = (await store.counts()).corpus_version
         await store.replace([document("d", [axis(3)])])
-        assert (await store.counts()).corpus_version == before + 1
+        assert (await store.counts()).corpus_version > before
         assert set(await store.fingerprints(["d"])) == {"d"}
     finally:
         for replica in cluster.replicas:

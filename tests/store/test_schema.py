@@ -165,7 +165,7 @@ async def test_another_metric_is_taken_over_and_moves_the_version(
     await store.close()
     with caplog.at_level(logging.WARNING):
         store = await opened(database_dsn, distance_metric="dot_product")
-    assert (await store.counts()).corpus_version == version + 1
+    assert (await store.counts()).corpus_version > version
     await store.close()
     assert "now uses distance_metric dot_product" in caplog.text
 

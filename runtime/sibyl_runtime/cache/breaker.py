@@ -20,6 +20,7 @@ class CircuitBreaker:
         self._clock = clock
         self._pause = 0.0
         self._open_until = 0.0
+        self._trying = False
 
     @property
     def closed(self) -> bool:
@@ -34,17 +35,22 @@ class CircuitBreaker:
             return False
         # The next trial is due only after another pause, should this one never report.
         self._open_until = self._clock() + self._pause
+        self._trying = True
         return True
 
     def success(self) -> bool:
         """The service answered; True when that is news."""
         recovered = not self.closed
         self._pause = 0.0
+        self._trying = False
         return recovered
 
     def failure(self) -> bool:
-        """The service failed; True when that is news."""
+        """The service failed; True when that is news. Of calls that were under way together, the first one counts."""
         fresh = self.closed
+        if not fresh and not self._trying:
+            return False
+        self._trying = False
         self._pause = self._shortest if fresh else min(2 * self._pause, self._longest)
         self._open_until = self._clock() + self._pause
         return fresh

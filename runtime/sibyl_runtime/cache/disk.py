@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import hashlib
 import logging
@@ -34,6 +35,7 @@ FILE_NAME: Final = "sibyl-cache.sqlite3"
 TIMEOUT: Final = 0.25
 PLACE: Final = "shops.infrastructure.config.caching.disk"
 _BUSY_SECONDS: Final = 0.2
+_LOCK_PAUSE: Final = 0.01
 _CLOSING_SECONDS: Final = 2.0
 _READING: Final = "reading"
 _WRITING: Final = "writing"
@@ -89,7 +91,7 @@ class DiskFile:
                 raise PermissionError("it is read-only here")
             self._thread.submit(self._guarded, lambda entries: None).result()
         except (OSError, sqlite3.Error) as error:
-            if isinstance(error, sqlite3.Error) and _code(error) not in _WRONG_PLACE:
+            if _is_of_the_moment(error):
                 self._failed(_WRITING, error)
                 return
             self._thread.shutdown()
@@ -202,10 +204,22 @@ class DiskFile:
         """No other process opens or removes the file meanwhile."""
         lock = os.open(self._path.with_suffix(".lock"), os.O_CREAT | os.O_RDWR, 0o600)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._take_turn(lock)
             yield
         finally:
             os.close(lock)
+
+    def _take_turn(self, lock: int) -> None:
+        """Raises TimeoutError: whoever has the lock may hang, and a wait for it could not be ended."""
+        ends = time.monotonic() + _BUSY_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() >= ends:
+                    raise TimeoutError(f"another process holds {self._path.with_suffix('.lock').name}") from None
+                time.sleep(_LOCK_PAUSE)
 
     def _let_go(self) -> None:
         entries, self._entries = self._entries, None
@@ -309,6 +323,13 @@ def _code(error: BaseException) -> int:
     """SQLite's primary code; -1 for an error that is not SQLite's."""
     code = getattr(error, "sqlite_errorcode", None)
     return -1 if code is None else code & 0xFF
+
+
+def _is_of_the_moment(error: OSError | sqlite3.Error) -> bool:
+    """A disk that is full, or a file that another process holds: nothing to end a start for."""
+    if isinstance(error, sqlite3.Error):
+        return _code(error) not in _WRONG_PLACE
+    return isinstance(error, TimeoutError) or error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 def _broken(error: sqlite3.DatabaseError) -> bool:

@@ -34,12 +34,13 @@ class AnswerIdentity:
 
 
 def normalise_query(text: str) -> str:
-    """One spelling for questions that differ in invisible ways alone: composed characters, single spaces.
+    """One spelling for questions that differ in invisible ways alone: composed characters, white space around them.
 
-    Not compatibility forms (NFKC): they make `10²` into `102`. Not case folding: `US` and `us`, `WHO` and `who` are
-    different questions. A miss costs a computation; a wrong hit costs the answer.
+    Not white space within: in a question that quotes a program it is the question. Not compatibility forms (NFKC): they
+    make `10²` into `102`. Not case folding: `US` and `us`, `WHO` and `who` are different questions. A miss costs a
+    computation; a wrong hit costs the answer.
     """
-    return " ".join(unicodedata.normalize("NFC", text).split())
+    return unicodedata.normalize("NFC", text).strip()
 
 
 def answer_key(identity: AnswerIdentity) -> str:

@@ -93,8 +93,10 @@ UNCHANGED_IN_THE_PLURAL: Final = frozenset(
         "looks", "people", "peoples",
         "arms", "force", "forces", "manner", "manners", "physic", "physics", "statistic", "statistics", "sometime",
         "sometimes", "premise", "premises", "saving", "savings", "earning", "earnings", "cloth", "clothes", "other",
-        "others", "content", "contents", "minute", "minutes", "term", "terms", "right", "rights", "remain", "remains",
-        "afterward", "beside", "besides", "damage", "damages", "asset", "window", "windows", "pant", "pants",
+        "others", "string", "strings", "time", "times", "http", "https", "ldap", "ldaps", "smtp", "smtps", "imap",
+        "imaps", "ftp", "ftps", "mqtt", "mqtts", "amqp", "amqps", "coap", "coaps", "nntp", "nntps", "sip", "sips",
+        "stun", "stuns", "content", "contents", "minute", "minutes", "term", "terms", "right", "rights", "remain",
+        "remains", "afterward", "beside", "besides", "damage", "damages", "asset", "window", "windows", "pant", "pants",
     }
 )  # fmt: skip
 """Words whose `s` makes another word of them."""

@@ -16,7 +16,6 @@ from collections.abc import Sequence
 from typing import Final
 
 from sibyl_runtime.cache.question_words import (
-    ARTICLES,
     BOUNDARIES,
     CONTRACTIONS,
     COPULAS,
@@ -48,8 +47,9 @@ def same_question(one: str, other: str) -> bool:
 def content(question: str) -> Words:
     """What a question asks, in one form; nothing for one that is all frame."""
     words = _of_turned(_without_start(_expanded(_words(question))))
-    words = tuple(_in_one_form(word) for word in words if word != DROPPED_ARTICLE)
-    return _asked_directly(_how_to(words))
+    words = tuple(word for word in words if word != DROPPED_ARTICLE)
+    begun = (*map(_begun, words[:1]), *words[1:])
+    return _asked_directly(_how_to(tuple(map(_in_one_form, begun))))
 
 
 def _words(question: str) -> list[str]:
@@ -80,13 +80,18 @@ def _plain(word: str) -> str:
     return lower if word in (lower, lower.capitalize()) else word
 
 
-def _in_one_form(word: str) -> str:
+def _begun(word: str) -> str:
+    """The first word, without the capital of a sentence: `Is` and `The`, but not `Is` within, which may be a title."""
     plain = _plain(word)
-    return SAME_FORM.get(plain, plain if plain in BOUNDARIES else word)
+    return plain if plain in BOUNDARIES or plain in SAME_FORM else word
+
+
+def _in_one_form(word: str) -> str:
+    return SAME_FORM.get(word, word)
 
 
 def _expanded(words: Sequence[str]) -> Words:
-    """`isn't` is two words, and so is `what's`; the `'s` of an owner goes."""
+    """`isn't` is two words, and so is `what's`; the `'s` of an owner stays, for it may be part of a name."""
     expanded: list[str] = []
     for word in words:
         plain = _plain(word)
@@ -95,8 +100,7 @@ def _expanded(words: Sequence[str]) -> Words:
         elif plain.endswith("n't"):
             expanded.extend((plain.removesuffix("n't"), "not"))
         else:
-            owner = word.removesuffix("'s")
-            expanded.append(owner if owner.isalpha() else word)
+            expanded.append(word)
     return tuple(expanded)
 
 
@@ -107,7 +111,7 @@ def _without_start(words: Words) -> Words:
 
 
 def _of_turned(words: Words) -> Words:
-    """`the capital of France` as `France capital`, which is left of `France's capital`.
+    """`the capital of France` as `France's capital`. A coffee cup is no cup of coffee, so that nothing else turns.
 
     Both sides reach to the next word that cannot be part of a name of a thing. More than one `of` is left alone.
     """
@@ -125,10 +129,10 @@ def _of_turned(words: Words) -> Words:
     while end < len(words) and _plain(words[end]) not in BOUNDARIES:
         end += 1
     # Without an article nothing says where the left side begins: `size` in `change size of heap`.
-    named = start > 0 and _plain(words[start - 1]) in ARTICLES
+    named = start > 0 and _plain(words[start - 1]) == DROPPED_ARTICLE
     if not named or start == place or end == after:
         return words
-    return (*words[:start], *words[after:end], *words[start:place], *words[end:])
+    return (*words[:start], *words[after : end - 1], f"{words[end - 1]}'s", *words[start:place], *words[end:])
 
 
 def _how_to(words: Words) -> Words:

@@ -21,7 +21,7 @@ from sibyl_runtime.errors import DatabaseUnavailable, IngestError
 from sibyl_runtime.store.collection import Collection
 from sibyl_runtime.store.connection import Connection
 from sibyl_runtime.store.records import EVERY_ID, EmbeddedDocument, IdRange
-from sibyl_runtime.store.schema import REGISTRY
+from sibyl_runtime.store.schema import NEXT_VERSION, REGISTRY
 
 # A btree entry is limited to a third of a page; longer ids would fail inside the database.
 LONGEST_ID = 1_000
@@ -197,10 +197,9 @@ async def _delete(
 
 async def _count(connection: Connection, collection: Collection, documents: int, chunks: int) -> None:
     await connection.execute(
-        sql.SQL(
-            "UPDATE {} SET corpus_version = corpus_version + 1, documents = documents + %s, chunks = chunks + %s"
-            " WHERE collection = %s"
-        ).format(REGISTRY),
+        sql.SQL("UPDATE {} SET {}, documents = documents + %s, chunks = chunks + %s WHERE collection = %s").format(
+            REGISTRY, NEXT_VERSION
+        ),
         [documents, chunks, collection.name],
     )
 

@@ -2,8 +2,9 @@
 
 `sibyl_collections` has one row per collection. Its row lock makes writers of a collection take turns, and its counts
 are kept in the same transactions as the rows they count: exact, and one row to read.
-`corpus_version` starts at the time of creation in milliseconds, not at 0: a collection that is dropped and made again
-must never repeat a version, because cached answers carry it in their key.
+`corpus_version` is the time of the last change in milliseconds, or one more than before where that is not later: a
+collection that is dropped and made again, or restored from a backup, must never repeat a version, because cached
+answers carry it in their key.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ SCHEMA_VERSION = 3
 # Version 3 added the full text, which is made from the chunks of version 2.
 _OLDEST_MIGRATED = 2
 _REGISTRY_NAME = "sibyl_collections"
+_NOW = "floor(extract(epoch FROM clock_timestamp()) * 1000)::bigint"
+NEXT_VERSION = sql.SQL(f"corpus_version = greatest(corpus_version + 1, {_NOW})")
+"""Sets the version of a change."""
 REGISTRY = sql.Identifier(_REGISTRY_NAME)
 # 0.8.3 repaired index corruption by vacuum, 0.8.4 its own vacuum error; 0.8.6 the memory of IVFFlat scans.
 OLDEST_VECTOR = (0, 8, 4)
@@ -207,9 +211,7 @@ async def _set_version(connection: Connection, collection: Collection, version: 
     """The corpus version moves on too: a read replica without these rows is passed over, and no answer is kept that
     was found without them."""
     await connection.execute(
-        sql.SQL("UPDATE {} SET schema_version = %s, corpus_version = corpus_version + 1 WHERE collection = %s").format(
-            REGISTRY
-        ),
+        sql.SQL("UPDATE {} SET schema_version = %s, {} WHERE collection = %s").format(REGISTRY, NEXT_VERSION),
         [version, collection.name],
     )
 
@@ -226,7 +228,7 @@ _REGISTRY_TABLE = sql.SQL(
     "CREATE TABLE IF NOT EXISTS {} ("
     " collection text PRIMARY KEY, dimension integer NOT NULL, embedder_tag text NOT NULL,"
     " distance_metric text NOT NULL, schema_version integer NOT NULL,"
-    " corpus_version bigint NOT NULL DEFAULT floor(extract(epoch FROM clock_timestamp()) * 1000),"
+    f" corpus_version bigint NOT NULL DEFAULT {_NOW},"
     " documents bigint NOT NULL DEFAULT 0, chunks bigint NOT NULL DEFAULT 0,"
     " created_at timestamptz NOT NULL DEFAULT now()"
     # Every commit of a load updates this row; room on its page keeps that from bloating the table.
@@ -290,9 +292,7 @@ def _check_fit(collection: Collection, registered: Registered) -> None:
 async def _change_metric(connection: Connection, collection: Collection) -> None:
     """Vectors stay; scores change from now on, and the next `ensure_index` rebuilds the index for the new metric."""
     await connection.execute(
-        sql.SQL("UPDATE {} SET distance_metric = %s, corpus_version = corpus_version + 1 WHERE collection = %s").format(
-            REGISTRY
-        ),
+        sql.SQL("UPDATE {} SET distance_metric = %s, {} WHERE collection = %s").format(REGISTRY, NEXT_VERSION),
         [collection.metric.name, collection.name],
     )
     logger.warning(

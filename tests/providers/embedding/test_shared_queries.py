@@ -57,6 +57,20 @@ async def test_one_who_leaves_does_not_take_the_vector_from_the_others() -> None
     assert (await second).tolist() == [1, 1, 1]
 
 
+async def test_when_all_have_left_nobody_asks_any_more_and_the_next_one_asks_anew() -> None:
+    inner = Counting()
+    embedder = shared(inner)
+    for _ in range(2):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.01):
+                await embedder.embed_query("a")
+    assert inner.asked == ["a", "a"]
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == 1
+    inner.go.set()
+    assert (await embedder.embed_query("a")).tolist() == [3, 3, 3]
+
+
 async def test_a_failure_is_told_to_all_who_wait_and_then_tried_again() -> None:
     inner = Counting()
     inner.go.set()
