@@ -179,6 +179,10 @@ class AnswerReuse:
             return _reused(*kept, time.perf_counter() - started)
         return await self._compute_and_keep(key, compute, asked)
 
+    async def holds(self, key: str) -> bool:
+        """Whether an answer lies under `key`."""
+        return _read(await self._cache.get(key)) is not None
+
     async def _kept(self, key: str, asked: Asked | None, deadline: Deadline) -> tuple[Mapping[str, Any], Reuse] | None:
         """The answer that is kept, for this question or else for one that means the same."""
         output = _read(await self._cache.get(key))

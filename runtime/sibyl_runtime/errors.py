@@ -99,6 +99,13 @@ class DatabaseUnavailable(SibylError):
     code = "database_unavailable"
 
 
+class CacheUnreachable(SibylError):
+    """A level of the caches is down. Answers still come, at full cost."""
+
+    status = 503
+    code = "cache_unavailable"
+
+
 class DeadlineExceeded(SibylError):
     """The request's deadline passed; `details` names the stage that was running."""
 

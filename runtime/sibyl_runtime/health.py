@@ -12,7 +12,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
-from sibyl_runtime.errors import SibylError
+from sibyl_runtime.errors import CacheUnreachable, SibylError
 
 Details = Mapping[str, Any]
 Check = Callable[[], Awaitable[Details]]
@@ -42,13 +42,6 @@ class RedisPing:
     async def close(self) -> None:
         """Release the connection."""
         await self._client.aclose()
-
-
-class CacheUnreachable(SibylError):
-    """A level of the answer cache is down. Answers still come, at full cost."""
-
-    status = 503
-    code = "cache_unavailable"
 
 
 class HealthChecks:

@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import EXACT, AnswerReuse, ToolOutcome, outcome_of
@@ -190,19 +190,17 @@ class Runtime:
         return await self.engine.run(pipeline, parameters, deadline=deadline, progress=progress, ask=ask or self.ask)
 
     async def ask(self, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> Answered:
-        """A call whose answer is made to be kept, and read by nobody. Raises as `call_tool` does."""
+        """A call whose answer is made to be kept, and read by nobody: it has the time of a call. Whether it is kept is
+        looked at. Raises as `call_tool` does."""
+        deadline = deadline.capped(self.workspace.mcp.timeout)
         outcome = await self.call_tool(tool, arguments, deadline=deadline)
-        if self._semantic is not None and outcome.reuse == EXACT:
-            found = self._tool(tool)
-            asked = self._asked(await self._identity_of(found, validate_arguments(found, arguments)))
-            if asked is not None:
-                await self._semantic.learn(asked, timeout=deadline.remaining())
-        return Answered(
-            found=outcome.cache == "hit",
-            empty=not outcome.output["sources"],
-            tokens=outcome.tokens_used,
-            cost_usd=outcome.cost_usd,
-        )
+        found = self._tool(tool)
+        identity = await self._identity_of(found, validate_arguments(found, arguments))
+        asked = self._asked(identity)
+        if self._semantic is not None and asked is not None and outcome.reuse == EXACT:
+            await self._semantic.learn(asked, timeout=deadline.remaining())
+        kept = outcome.cache != "miss" or (self._reuse is not None and await self._reuse.holds(answer_key(identity)))
+        return Answered(_became(outcome, kept=kept), outcome.tokens_used, outcome.cost_usd)
 
     async def corpus_version(self) -> int:
         """The version of what is stored, about a second old at most. Raises as VectorStore.counts does."""
@@ -317,3 +315,13 @@ class Runtime:
 
     def _asked(self, identity: AnswerIdentity) -> Asked | None:
         return None if self._semantic is None else self._semantic.asked(identity)
+
+
+def _became(outcome: ToolOutcome, *, kept: bool) -> Literal["found", "computed", "empty", "unkept", "lost"]:
+    if outcome.cache == "hit":
+        return "found"
+    if not outcome.output["sources"]:
+        return "empty"
+    if not outcome.reusable:
+        return "unkept"
+    return "computed" if kept else "lost"

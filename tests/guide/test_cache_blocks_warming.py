@@ -47,7 +47,7 @@ async def test_a_service_warms_its_caches_when_it_starts(place: Place) -> None:
         async with asyncio.timeout(10):
             while (told := await _told(served))["state"] != "warm":  # noqa: ASYNC110 - asked over HTTP
                 await asyncio.sleep(0.02)
-        assert told["queries"] == {"computed": 3, "found": 0, "empty": 0, "failed": 0}
+        assert told["queries"] == {"computed": 3, "found": 0, "empty": 0, "unkept": 0, "failed": 0}
         answer = await served.api.post(f"/mcp/tools/{TOOL}", json={"query": QUESTION})
         metrics = (await served.watch.get("/metrics")).text.splitlines()
     assert answer.headers["X-Sibyl-Cache"].startswith("hit")

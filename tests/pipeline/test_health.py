@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from sibyl_runtime import health
-from sibyl_runtime.errors import DatabaseUnavailable
-from sibyl_runtime.health import CacheUnreachable, HealthChecks, RedisPing, overall
+from sibyl_runtime.errors import CacheUnreachable, DatabaseUnavailable
+from sibyl_runtime.health import HealthChecks, RedisPing, overall
 from sibyl_runtime.parts import redis_ping
 from sibyl_runtime.workspace import parse_workspace
 from tests.support.redis_server import RedisServer

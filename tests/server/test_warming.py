@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from sibyl_runtime.errors import DatabaseUnavailable
+from sibyl_runtime.errors import DatabaseUnavailable, ProviderError, SibylError
 from sibyl_runtime.pipeline.asking import Answered, Ask
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.pipeline.run import PipelineResult
@@ -26,8 +26,9 @@ DOCUMENT = """
 shops: {infrastructure: {config: {caching: {enabled: true}}}}
 pipelines: {warm: {steps: [{use: infrastructure.cache_warming, config: {queries: [a, b]}}]}}
 """
+NOTHING = {"computed": 0, "found": 0, "empty": 0, "unkept": 0, "failed": 0}
 FAST = Pace(look=0.01, rounds=0.01, longest=0.02)
-MADE = Answered(found=False, empty=False, tokens=0, cost_usd=0.0)
+MADE = Answered("computed", tokens=5, cost_usd=0.25)
 
 
 class Scripted:
@@ -44,7 +45,6 @@ class Scripted:
         return self.version
 
     async def ask(self, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> Answered:
-        assert deadline.seconds == self.workspace.mcp.timeout
         self.asked.append(arguments["query"])
         return MADE
 
@@ -59,7 +59,9 @@ class Scripted:
         if isinstance(ending, Exception):
             raise ending
         failures = [{"query": "b", "code": "overloaded", "message": "busy"}] * ending
-        counts = {"computed": 2 - ending, "found": 0, "empty": 0, "failed": ending, "failures": failures}
+        counts = {
+            "computed": 2 - ending, "found": 0, "empty": 0, "unkept": 0, "failed": ending, "failures": failures,
+        }  # fmt: skip
         return PipelineResult("warm", {"cache_warming": counts}, (), 0.1)
 
 
@@ -100,7 +102,7 @@ async def test_questions_that_failed_are_asked_again_and_told(caplog: pytest.Log
     runtime = Scripted(1, 1)
     found = warming(runtime)
     async with found.running():
-        await until(lambda: found.told().get("queries") == {"computed": 2, "found": 0, "empty": 0, "failed": 0})
+        await until(lambda: found.told().get("queries") == {**NOTHING, "computed": 2})
     assert runtime.begun == 3
     told = [vars(record)["fields"]["query"] for record in caplog.records if "could not be asked" in record.message]
     assert told == ["b", "b"]
@@ -116,6 +118,78 @@ async def test_a_corpus_that_stays_is_not_warmed_again() -> None:
         runtime.version = 2
         await until(lambda: found.told()["corpus_version"] == 2)
     assert runtime.begun == 2
+
+
+class Whole(Scripted):
+    """Runs the real step: its questions are answered as told, by question."""
+
+    def __init__(self, document: str, answers: Mapping[str, Answered | SibylError]) -> None:
+        super().__init__()
+        self.workspace = parse_workspace(yaml.safe_load(document))
+        self.answers = answers
+
+    async def ask(self, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> Answered:
+        self.asked.append(arguments["query"])
+        answer = self.answers[arguments["query"]]
+        if isinstance(answer, SibylError):
+            raise answer
+        return answer
+
+    async def run_pipeline(
+        self, pipeline: str, parameters: Mapping[str, Any], *, deadline: Deadline, ask: Ask | None = None
+    ) -> PipelineResult:
+        assert ask is not None
+        results = {}
+        for step in self.workspace.pipelines[pipeline].all_steps:
+            counts: dict[str, Any] = {**NOTHING, "failures": []}
+            for query in step.config["queries"]:
+                try:
+                    counts[(await ask("search_documents", {"query": query}, deadline)).outcome] += 1
+                except SibylError as error:
+                    counts["failed"] += 1
+                    counts["failures"].append({"query": query, "code": error.code, "message": error.message})
+            results[step.name] = counts
+        return PipelineResult(pipeline, results, (), 0.1)
+
+
+TWO = """
+shops: {infrastructure: {config: {caching: {enabled: true}}}}
+pipelines:
+  one: {steps: [{use: infrastructure.cache_warming, config: {queries: [bad, good]}}]}
+  two: {steps: [{use: infrastructure.cache_warming, config: {queries: [other]}}]}
+"""
+AWAY = ProviderError("the model is away")
+
+
+async def test_what_fails_ends_nothing_else_and_alone_is_asked_again() -> None:
+    runtime = Whole(TWO, {"bad": AWAY, "good": MADE, "other": MADE})
+    counts = _counts(runtime)
+    found = warming_of(runtime, ConcurrencyGate(8), Lifecycle(), counts, FAST)
+    assert found is not None
+    async with found.running():
+        await until(lambda: runtime.asked.count("bad") == 3)
+        assert found.told()["state"] in ("partly", "running")
+    assert sorted(set(runtime.asked)) == ["bad", "good", "other"]
+    assert (runtime.asked.count("good"), runtime.asked.count("other")) == (1, 1)
+    assert counts is not None
+    assert counts._queries.of("failed")._value.get() >= 2
+    assert counts._cost._value.get() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("answers", "state"),
+    [
+        ({"bad": MADE, "good": Answered("found"), "other": Answered("empty")}, "warm"),
+        ({"bad": Answered("unkept"), "good": MADE, "other": MADE}, "partly"),
+        ({"bad": Answered("empty"), "good": Answered("empty"), "other": Answered("empty")}, "cold"),
+        ({"bad": AWAY, "good": AWAY, "other": AWAY}, "failed"),
+    ],
+)
+async def test_the_state_says_whether_the_caches_are_warm(answers: Mapping[str, Any], state: str) -> None:
+    found = warming(Whole(TWO, answers), pace=Pace(look=0.2, rounds=0.2))
+    async with found.running():
+        await until(lambda: "queries" in found.told())
+        assert found.told()["state"] == state
 
 
 async def test_a_question_that_always_fails_does_not_keep_a_changed_corpus_waiting() -> None:

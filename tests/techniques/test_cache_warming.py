@@ -12,14 +12,16 @@ import pytest
 from sibyl_runtime.errors import Overloaded, ProviderError, StepFailed
 from sibyl_runtime.pipeline.asking import Answered
 from sibyl_runtime.pipeline.context import Deadline
-from sibyl_runtime.techniques.cache_warming import FAILURES_TOLD, CacheWarming
+from sibyl_runtime.techniques.cache_warming import FAILURES_TOLD, MOST_LOST, CacheWarming
 from sibyl_runtime.workspace import CacheWarmingConfig
 from tests.pipeline.contexts import step_context
 from tests.support.parts import Parts
 
-KEPT = Answered(found=True, empty=False, tokens=0, cost_usd=0.0)
-MADE = Answered(found=False, empty=False, tokens=7, cost_usd=0.5)
-NOTHING = Answered(found=False, empty=True, tokens=0, cost_usd=0.0)
+KEPT = Answered("found")
+MADE = Answered("computed", tokens=7, cost_usd=0.5)
+NOTHING = Answered("empty")
+CUT = Answered("unkept", tokens=7, cost_usd=0.5)
+LOST = Answered("lost", tokens=7, cost_usd=0.5)
 
 
 class Asked:
@@ -48,13 +50,13 @@ async def warmed(parts: Parts, asked: Asked, **config: Any) -> Mapping[str, Any]
 
 
 async def test_every_question_is_asked_and_told_by_its_outcome(parts: Parts) -> None:
-    asked = Asked({"a": KEPT, "b": MADE, "c": NOTHING, "d": ProviderError("away"), "e": MADE})
+    asked = Asked({"a": KEPT, "b": MADE, "c": NOTHING, "d": ProviderError("away"), "e": MADE, "f": CUT})
     found = await warmed(parts, asked, arguments={"top_k": 3})
-    assert sorted(arguments["query"] for _, arguments in asked.calls) == ["a", "b", "c", "d", "e"]
+    assert sorted(arguments["query"] for _, arguments in asked.calls) == ["a", "b", "c", "d", "e", "f"]
     assert {tool for tool, _ in asked.calls} == {"search_documents"}
     assert all(arguments["top_k"] == 3 for _, arguments in asked.calls)
     assert found == {
-        "queries": 5, "found": 1, "computed": 2, "empty": 1, "failed": 1, "tokens": 14, "cost_usd": 1.0,
+        "queries": 6, "found": 1, "computed": 2, "empty": 1, "unkept": 1, "failed": 1, "tokens": 21, "cost_usd": 1.5,
         "failures": [{"query": "d", "code": "provider_error", "message": "away"}],
     }  # fmt: skip
 
@@ -71,9 +73,19 @@ async def test_so_many_are_asked_at_once_and_no_more(parts: Parts, most: int) ->
     assert asked.most == most
 
 
-async def test_when_every_question_fails_so_does_the_step(parts: Parts) -> None:
-    with pytest.raises(Overloaded, match="busy"):
-        await warmed(parts, Asked({"a": Overloaded("busy"), "b": Overloaded("busy")}))
+async def test_a_fault_of_one_question_ends_no_other(parts: Parts, caplog: pytest.LogCaptureFixture) -> None:
+    found = await warmed(parts, Asked({"a": MADE, "b": TypeError("no such thing"), "c": MADE}))
+    assert (found["computed"], found["failed"]) == (2, 1)
+    assert found["failures"][0]["message"].endswith("failed: TypeError; the log has the cause")
+    assert "no such thing" in caplog.text
+
+
+async def test_where_nothing_can_be_kept_only_a_few_questions_are_paid_for(parts: Parts) -> None:
+    asked = Asked({str(number): LOST for number in range(20)})
+    found = await warmed(parts, asked)
+    assert len(asked.calls) == MOST_LOST
+    assert (found["failed"], found["computed"]) == (20, 0)
+    assert found["failures"][0]["code"] == "cache_unavailable"
 
 
 async def test_a_flood_of_failures_is_told_by_its_first(parts: Parts) -> None:

@@ -32,7 +32,7 @@ async def test_the_results_explain_themselves(parts: Parts) -> None:
 
 
 async def test_the_results_are_those_that_conditions_may_ask_for(parts: Parts) -> None:
-    assert (await classified(parts, WHY)).keys() == technique(QueryClassifier.id).results
+    assert (await classified(parts, WHY)).keys() == technique(QueryClassifier.id).results.keys()
 
 
 @pytest.mark.parametrize(("threshold", "complex_"), [(0.0, True), (0.4, True), (0.41, False), (1.0, False)])

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sibyl_runtime.cli.arguments import name_values
 from sibyl_runtime.cli.documents import read_document, settings_for
+from sibyl_runtime.cli.exit_codes import ExitCode
 from sibyl_runtime.cli.ingest import progress_shown
 from sibyl_runtime.cli.output import plural, print_json, table
 from sibyl_runtime.cli.run import reported, run_async
@@ -65,6 +67,20 @@ def run_pipeline(
         print_json({"pipeline": name, "results": result.results, "stages": stages, "seconds": result.seconds})
     else:
         print("\n".join(result_lines(result)))
+    _end_warming(result)
+
+
+def _end_warming(result: PipelineResult) -> None:
+    """Name the questions that could not be asked ahead, for whoever runs this as a job. Ends the process then."""
+    steps = [step for step in result.results.values() if {"failed", "failures"} <= step.keys() and step["failed"]]
+    for step in steps:
+        for failure in step["failures"]:
+            print(f"failed {failure['query']!r}: {failure['message']}", file=sys.stderr)
+        if (more := step["failed"] - len(step["failures"])) > 0:
+            print(f"and {more:,} more", file=sys.stderr)
+    if steps:
+        all_failed = all(step["failed"] == step["queries"] for step in steps)
+        raise SystemExit(ExitCode.UNAVAILABLE if all_failed else ExitCode.PARTIAL)
 
 
 def result_lines(result: PipelineResult) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sibyl_runtime.kpi.families import Families
 
-OUTCOMES: Final = ("computed", "found", "empty", "failed")
+OUTCOMES: Final = ("computed", "found", "empty", "unkept", "failed")
 
 
 class WarmingMetrics:
@@ -19,14 +19,21 @@ class WarmingMetrics:
         self._queries = families.counter(
             "sibyl_cache_warming_queries_total", "Questions asked ahead of users, by outcome.", "outcome"
         )
-        self._seconds = families.gauge("sibyl_cache_warming_seconds", "Time that the last whole round took.").of()
+        self._cost = families.counter(
+            "sibyl_cache_warming_cost_usd_total", "Part of the cost of language models that questions asked ahead took."
+        ).of()
+        self._seconds = families.gauge("sibyl_cache_warming_seconds", "Time that the last round took.").of()
         self._ended = families.gauge(
-            "sibyl_cache_warming_timestamp_seconds", "When the last whole round ended, in seconds since 1970; 0: none."
+            "sibyl_cache_warming_timestamp_seconds", "When the last round ended, in seconds since 1970; 0: none."
         ).of()
         self._queries.create(OUTCOMES)
 
+    def spent(self, cost_usd: float | None) -> None:
+        """A question was asked; None where its price is not known."""
+        self._cost.inc(cost_usd or 0.0)
+
     def ended(self, counts: Mapping[str, int], seconds: float) -> None:
-        """A round has asked every question; `counts` by outcome."""
+        """A round has ended; `counts` by outcome."""
         for outcome in OUTCOMES:
             self._queries.of(outcome).inc(counts[outcome])
         self._seconds.set(seconds)

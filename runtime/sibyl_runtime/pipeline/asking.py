@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from sibyl_runtime.pipeline.deadline import Deadline
 
 
 @dataclass(frozen=True)
 class Answered:
-    """What became of a call. `found`: the answer was kept already. `empty`: nothing was found, and nothing is kept.
+    """What became of a call.
 
-    `cost_usd` is None when the price is not known.
+    `found`: its answer was kept already. `computed`: it is now. `empty`: nothing was found for the question, and
+    nothing is kept. `unkept`: the answer was cut short, or made by a fallback, and is for one caller alone. `lost`: the
+    answer is not where it was put. `cost_usd` is None when the price is not known.
     """
 
-    found: bool
-    empty: bool
-    tokens: int
-    cost_usd: float | None
+    outcome: Literal["found", "computed", "empty", "unkept", "lost"]
+    tokens: int = 0
+    cost_usd: float | None = 0.0
 
 
 Ask = Callable[[str, Mapping[str, Any], Deadline], Awaitable[Answered]]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 from collections import Counter
@@ -28,6 +29,9 @@ from sibyl_runtime.server.health import Lifecycle
 from sibyl_runtime.workspace import Workspace, warming_pipelines
 
 logger = logging.getLogger("sibyl.warming")
+
+
+State = Literal["waiting", "running", "warm", "partly", "cold", "failed"]
 
 
 class Warmable(Protocol):
@@ -61,10 +65,11 @@ class Pace:
 
 @dataclass
 class WarmingState:
-    """What /health tells. `corpus_version` is what the caches are warm for; `queries`, by outcome, and `seconds` are of
-    the last whole round."""
+    """What /health tells. After a round: `warm`; `partly`, some questions failed or have answers that are not kept;
+    `cold`, nothing is kept, as nothing was found for any question; `failed`, none could be asked. `corpus_version` is
+    what was asked about; `queries`, by outcome, and `seconds` are of the last round."""
 
-    state: Literal["waiting", "running", "warm", "failed"] = "waiting"
+    state: State = "waiting"
     corpus_version: int | None = None
     seconds: float | None = None
     queries: Mapping[str, int] | None = None
@@ -84,7 +89,6 @@ class Warming:
     ) -> None:
         self._runtime = runtime
         self._pipelines = warming_pipelines(runtime.workspace)
-        self._timeout = runtime.workspace.mcp.timeout
         self._gate = gate
         self._lifecycle = lifecycle
         self._metrics = metrics
@@ -92,6 +96,9 @@ class Warming:
         self._state = WarmingState()
         self._asked_about: int | None = None
         """The version of the corpus in the last round, whole or not."""
+        self._answered: set[str] = set()
+        """What was answered about that version."""
+        self._told = ""
 
     def told(self) -> Mapping[str, Any]:
         """The state, as /health shows it."""
@@ -105,71 +112,98 @@ class Warming:
             yield
         finally:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            await asyncio.wait({task})
 
     async def _rounds(self) -> None:
         pause = self._pace.look
         while True:
             try:
                 whole = await self._round()
+                await self._worth_asking(None if whole else pause)
             except SibylError as error:
-                self._failed(error, first=pause == self._pace.look)
+                self._failed(error.message)
                 whole = False
+                await asyncio.sleep(pause)
             except Exception:
                 logger.exception("a round of warming failed, this is tried again")
-                self._state.state, self._state.error = "failed", "a fault of the program; the log names the cause"
+                self._failed("a fault of the program; the log names the cause")
                 whole = False
-            if whole:
-                pause = self._pace.look
-                await self._change()
-            else:
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(pause):
-                        await self._change()
-                pause = min(2 * pause, self._pace.longest)
+                await asyncio.sleep(pause)
+            pause = self._pace.look if whole else min(2 * pause, self._pace.longest)
 
-    async def _change(self) -> None:
-        """Return when the corpus is another one than that which was asked about, and rests; not for a while."""
-        await asyncio.sleep(self._pace.rounds)
+    async def _worth_asking(self, pause: float | None) -> None:
+        """Return when the corpus rests and is another one than that which was asked about; or after `pause`, with what
+        failed."""
+        begun = time.monotonic()
+        await asyncio.sleep(self._pace.rounds if pause is None else min(pause, self._pace.rounds))
         before = self._asked_about
         while True:
-            with contextlib.suppress(SibylError):  # the database is away: nobody can have changed it for us
+            due = pause is not None and time.monotonic() - begun >= pause
+            with contextlib.suppress(SibylError):  # the database is away: nothing can be asked of it
                 version = await self._runtime.corpus_version()
-                if version == before != self._asked_about:
+                if version == before and (due or version != self._asked_about):
                     return
                 before = version
             await asyncio.sleep(self._pace.look)
 
     async def _round(self) -> bool:
-        """Ask every question; whether none failed. What was asked before is found, and costs nothing again."""
-        version = self._asked_about = await self._runtime.corpus_version()
-        self._state.state = "running"
+        """Ask every question, but for those that were answered about the same corpus; whether none failed."""
+        version = await self._runtime.corpus_version()
+        if version != self._asked_about:
+            self._answered.clear()
+        self._asked_about = version
+        self._state.state, self._state.error = "running", None
         started = time.monotonic()
         counts: Counter[str] = Counter()
+        error: SibylError | None = None
         for pipeline in self._pipelines:
-            result = await self._runtime.run_pipeline(pipeline, {}, deadline=Deadline.after(None), ask=self._ask)
+            try:
+                result = await self._runtime.run_pipeline(pipeline, {}, deadline=Deadline.after(None), ask=self._ask)
+            except SibylError as caught:
+                error = caught
+                continue
             for warmed in result.results.values():
                 counts.update({outcome: warmed[outcome] for outcome in OUTCOMES})
                 _tell_failures(pipeline, warmed["failures"])
         seconds = round(time.monotonic() - started, 3)
         self._metrics.ended(counts, seconds)
         asked = {outcome: counts[outcome] for outcome in OUTCOMES}
-        self._state = WarmingState("warm", version, seconds, asked)
-        logger.info("caches are warm", extra={"fields": {**asked, "seconds": seconds, "corpus_version": version}})
-        return not counts["failed"]
+        self._state = WarmingState(_state_of(counts, error), version, seconds, asked)
+        if error is not None:
+            self._failed(error.message, state=self._state.state)
+        fields = {"state": self._state.state, **asked, "seconds": seconds, "corpus_version": version}
+        logger.info("questions were asked ahead", extra={"fields": fields})
+        return error is None and not counts["failed"]
 
     async def _ask(self, tool: str, arguments: Mapping[str, Any], deadline: Deadline) -> Answered:
-        """Ask when users leave room for it."""
+        """Ask when users leave room for it. What an earlier try has answered costs nothing again, kept or not."""
+        asked = json.dumps([tool, arguments], sort_keys=True, default=str)
+        if asked in self._answered:
+            return Answered("found")
         await self._gate.room()
         if self._lifecycle.draining:
             await asyncio.Event().wait()  # until the service, which now stops, ends this task
-        return await self._runtime.ask(tool, arguments, deadline.capped(self._timeout))
+        answered = await self._runtime.ask(tool, arguments, deadline)
+        self._metrics.spent(answered.cost_usd)
+        if answered.outcome != "lost":
+            self._answered.add(asked)
+        return answered
 
-    def _failed(self, error: SibylError, *, first: bool) -> None:
-        self._state.state, self._state.error = "failed", error.message
-        if first:
-            logger.warning("caches cannot be warmed, this is tried again: %s", error.message)
+    def _failed(self, message: str, *, state: State = "failed") -> None:
+        """The log has each reason once, until another one comes."""
+        self._state.state, self._state.error = state, message
+        if message != self._told:
+            self._told = message
+            logger.warning("caches cannot be warmed, this is tried again: %s", message)
+
+
+def _state_of(counts: Mapping[str, int], error: SibylError | None) -> State:
+    kept = counts["computed"] + counts["found"]
+    if error is not None or counts["failed"]:
+        return "partly" if kept else "failed"
+    if not kept:
+        return "cold"
+    return "partly" if counts["unkept"] else "warm"
 
 
 def _tell_failures(pipeline: str, failures: list[Mapping[str, str]]) -> None:

@@ -137,7 +137,10 @@ _AVAILABLE = (
         "infrastructure.cache_warming",
         CacheWarmingConfig,
         True,
-        {**numbers("queries", "computed", "found", "empty", "failed", "tokens", "cost_usd"), "failures": Kind.LIST},
+        {
+            **numbers("queries", "computed", "found", "empty", "unkept", "failed", "tokens", "cost_usd"),
+            "failures": Kind.LIST,
+        },
     ),
 )
 

@@ -28,9 +28,10 @@ class CacheWarmingConfig(StepConfig):
 
     @model_validator(mode="after")
     def _each_query_once(self) -> Self:
-        for query in self.queries:
-            if self.queries.count(query) > 1:
-                fail_field("queries", f'holds "{query}" twice; keep one of them')
+        first: dict[str, int] = {}
+        for index, query in enumerate(self.queries):
+            if first.setdefault(query, index) != index:
+                fail_field("queries", f"holds one question twice, at {first[query]} and {index}; keep one of them")
         return self
 
     @model_validator(mode="after")

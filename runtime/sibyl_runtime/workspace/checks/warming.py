@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sibyl_runtime.workspace.arguments import validate_arguments
+from sibyl_runtime.workspace.arguments import validate_arguments, validate_parameters
 from sibyl_runtime.workspace.checks.context import Context, Finding, UsedStep
 from sibyl_runtime.workspace.errors import ArgumentsInvalid, WorkspaceInvalid
-from sibyl_runtime.workspace.meaning import depends_on_parameters, step_config
+from sibyl_runtime.workspace.meaning import step_config
 from sibyl_runtime.workspace.warmed import NoToolToWarm, warmed_tool, warming_pipelines
 from sibyl_runtime.workspace.warming import CACHE_WARMING, QUERY, CacheWarmingConfig
 
@@ -15,12 +15,28 @@ _CACHING = "shops.infrastructure.config.caching"
 
 
 def warming_has_caches(context: Context) -> Iterator[Finding]:
-    """Where nothing is kept, questions are asked ahead for nothing."""
+    """Where no answer is kept, or none can be asked for, questions are asked ahead for nothing."""
     caching = context.workspace.caching
-    keeps = caching.keeps_answers or caching.keeps_embeddings or caching.keeps_retrievals
+    levels = (caching.memory_level, caching.redis_level, caching.disk_level)
+    asked = 0
     for used in _warming(context):
-        if not keeps:
-            yield Finding((*used.at, "use"), f"fills caches, and nothing is kept here; set {_CACHING}.enabled: true")
+        at = (*used.at, "use")
+        config = _settings(context, used)
+        asked += 0 if config is None else len(config.queries)
+        if not caching.enabled:
+            yield Finding(at, f"fills caches, and nothing is kept here; set {_CACHING}.enabled: true")
+        elif not caching.keeps_answers:
+            yield Finding(at, f"asks for answers, and none are kept; set {_CACHING}.cache_generations: true")
+        elif not any(levels):
+            yield Finding(at, f"fills caches, and every level of {_CACHING} is off; use one of memory, redis and disk")
+        elif levels[1:] == (None, None) and levels[0] is not None and asked > levels[0].max_size:
+            yield Finding(
+                (*used.at, "config", "queries"),
+                f"are {asked} in all, and the only level keeps {levels[0].max_size} answers; raise "
+                f"{_CACHING}.memory.max_size, or ask fewer",
+            )
+        if not context.workspace.mcp.enabled:
+            yield Finding(at, "asks for answers that nobody can ask for: mcp.enabled is false; remove the pipeline")
 
 
 def warming_stands_alone(context: Context) -> Iterator[Finding]:
@@ -31,6 +47,11 @@ def warming_stands_alone(context: Context) -> Iterator[Finding]:
             yield Finding(
                 (*used.at, "use"),
                 f'has no place in pipeline "{used.pipeline}", which warms caches: put it in a pipeline of its own',
+            )
+        elif used.pipeline in warming and "on_error" in used.step.model_fields_set:
+            yield Finding(
+                (*used.at, "on_error"),
+                "has no effect here: a question that fails ends no other, and is asked again; remove it",
             )
     for name in warming:
         for parameter, declared in context.workspace.effective_pipelines[name].parameters.items():
@@ -76,11 +97,11 @@ def _warming(context: Context) -> Iterator[UsedStep]:
 
 
 def _settings(context: Context, used: UsedStep) -> CacheWarmingConfig | None:
-    """The settings, where they fit and no parameter changes them: other checks tell of the former."""
-    if depends_on_parameters(context.workspace, used.pipeline, used.step):
-        return None
+    """The settings with which the service runs the step, those of the defaults of parameters; None where they do not
+    fit, of which other checks tell."""
     try:
-        config = step_config(context.workspace, used.pipeline, used.step, None)
+        parameters = validate_parameters(context.workspace, used.pipeline, {})
+        config = step_config(context.workspace, used.pipeline, used.step, parameters)
     except (WorkspaceInvalid, ArgumentsInvalid):
         return None
     return config if isinstance(config, CacheWarmingConfig) else None

@@ -70,7 +70,8 @@ def _ratio(ratio: Ratio, totals: Totals) -> float | None:
     whole = sum(_count(count, totals) for count in ratio.whole)
     if not whole or (ratio.unknown is not None and _count(ratio.unknown, totals)):
         return None
-    share = _count(ratio.part, totals) / whole
+    other = 0.0 if ratio.other is None else _count(ratio.other, totals)
+    share = max(0.0, _count(ratio.part, totals) - other) / whole
     return 1 - share if ratio.complement else share
 
 

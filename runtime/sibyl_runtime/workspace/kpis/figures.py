@@ -23,6 +23,7 @@ CALLS: Final = "sibyl_mcp_tool_calls_total"
 REQUESTS: Final = "sibyl_mcp_requests_total"
 HITS, MISSES = "sibyl_cache_hits_total", "sibyl_cache_misses_total"
 COST, UNPRICED = "sibyl_llm_cost_usd_total", "sibyl_llm_unpriced_calls_total"
+WARMING_COST: Final = "sibyl_cache_warming_cost_usd_total"
 CPU, MEMORY = "cpu", "memory"
 
 DURATIONS: Final = (
@@ -45,7 +46,7 @@ COUNTERS: Final[Mapping[str, bool]] = {
     COST: LOWER,
     "sibyl_tokens_used_total": LOWER,
 }
-SERIES: Final = frozenset({*(f"{name}_bucket" for name in DURATIONS), *COUNTERS, UNPRICED})
+SERIES: Final = frozenset({*(f"{name}_bucket" for name in DURATIONS), *COUNTERS, UNPRICED, WARMING_COST})
 """All samples that figures are computed from."""
 
 
@@ -81,12 +82,14 @@ class Count:
 
 @dataclass(frozen=True)
 class Ratio:
-    """`part` of `whole`, or of what is left of it when `complement`. Not known while `unknown` has grown."""
+    """`part`, less `other`, of `whole`, or of what is left of it when `complement`. Not known while `unknown` has
+    grown."""
 
     part: Count
     whole: tuple[Count, ...]
     complement: bool = False
     unknown: Count | None = None
+    other: Count | None = None
     bounded: bool = True
 
 
@@ -111,7 +114,16 @@ class _Figure:
 _ERRORS = Count(CALLS, "error")
 _ERROR_METRICS = frozenset({CALLS, "sibyl_mcp_tool_errors_total"})
 _COST_PER_ANSWER = _Figure(
-    Ratio(Count(COST), (Count(CALLS, "success"),), unknown=Count(UNPRICED), bounded=False), LOWER, frozenset({COST})
+    Ratio(
+        Count(COST),
+        (Count(CALLS, "success"),),
+        unknown=Count(UNPRICED),
+        # Nobody called for what was asked ahead.
+        other=Count(WARMING_COST),
+        bounded=False,
+    ),
+    LOWER,
+    frozenset({COST}),
 )
 _HIT_RATE = _Figure(Ratio(Count(HITS), (Count(HITS), Count(MISSES))), HIGHER, frozenset({HITS}))
 _BY_NAME: Final[Mapping[str, _Figure]] = {
@@ -157,8 +169,8 @@ class Indicator:
                 return frozenset({f"{histogram}_bucket"})
             case Rate(counter) | Growth(counter):
                 return frozenset({counter})
-            case Ratio(part, whole, unknown=unknown):
-                counts = (part, *whole, *((unknown,) if unknown else ()))
+            case Ratio(part, whole, unknown=unknown, other=other):
+                counts = (part, *whole, *(count for count in (unknown, other) if count is not None))
                 return frozenset(count.counter for count in counts)
             case Utilisation():
                 return frozenset()
