@@ -36,3 +36,10 @@ def test_an_unknown_source_is_told_with_those_that_there_are(
     assert (ended.code, ended.stdout, ended.stderr) == (
         1, "", f"sibyl: the collection has no documents from source /nowhere; its sources: {documents}, {other}\n",
     )  # fmt: skip
+
+
+def test_an_empty_name_is_no_source(command: Command, over_database: Path) -> None:
+    """Of an unset variable of a shell the folder would be made in which the shell is."""
+    refused = command("forget", "-f", over_database, "")
+    assert refused.code == 2
+    assert "is empty; name the source as the ingest did" in refused.stderr

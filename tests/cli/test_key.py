@@ -48,6 +48,15 @@ def test_a_second_line_is_not_left_out_in_silence(tmp_path: Path) -> None:
     assert "holds more than one line; a key is one line" in done.stderr
 
 
+def test_bytes_that_are_no_text_are_no_key(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [*COMMAND, "key", "hash"], cwd=tmp_path, env=environment({}), input=b"\xff\n",
+        capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, b"")
+    assert b"holds bytes that are no text" in done.stderr
+
+
 def test_wrong_use_is_told(command: Command) -> None:
     nothing = command("key", "hash")
     assert (nothing.code, "there is no key on standard input" in nothing.stderr) == (2, True)

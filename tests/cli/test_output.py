@@ -71,3 +71,11 @@ VALUES: list[tuple[str, Any]] = [
 @pytest.mark.parametrize(("text", "value"), VALUES)
 def test_a_value_is_json_where_it_can_be(text: str, value: Any) -> None:
     assert name_values([text], option="--param") == {"k": value}
+
+
+def test_what_would_steer_a_terminal_stands_as_it_is_written() -> None:
+    source = {"document": "a\nb", "title": "", "heading": "\x1b[31m", "score": 0.5}
+    metadata = {"stages": {}, "cache": "miss", "execution_time_ms": 1.0, "cost_usd": 0.0}
+    lines = answer_lines({"output": {"answer": "é\x1b]0;x\x07\nnext", "sources": [source]}, "metadata": metadata})
+    assert lines[0] == "é\\x1b]0;x\\x07\nnext"
+    assert lines[2] == "[1] a\\nb § \\x1b[31m  0.50"

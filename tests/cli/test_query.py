@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -85,3 +87,40 @@ def test_an_address_that_is_none_is_told(command: Command) -> None:
     assert (ended.code, ended.stderr) == (
         1, 'sibyl: "localhost:8000" is not the address of a server; write http://HOST:PORT\n',
     )  # fmt: skip
+
+
+@pytest.mark.parametrize("address", ["http://[::1", "http://host:99999", "http://host:0", "http://", "host:8000"])
+def test_an_address_that_cannot_be_asked_is_told_by_every_command(
+    command: Command, tmp_path: Path, address: str
+) -> None:
+    judged = tmp_path / "judged.jsonl"
+    judged.write_text('{"question": "x", "relevant": ["a.md"]}\n')
+    for arguments in (("query", "x"), ("ingest", tmp_path), ("eval", judged)):
+        ended = command(*arguments, "--server", address)
+        assert ended.code in (1, 2)
+        assert f'"{address}" is not the address of a server' in " ".join(ended.stderr.split())
+
+
+def test_the_key_goes_to_nobody_to_whom_the_server_points(command: Command) -> None:
+    asked: list[str] = []
+
+    class Pointing(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked.append(self.path)
+            self.send_response(302)
+            self.send_header("Location", f"http://{self.headers['Host']}/elsewhere")
+            self.end_headers()
+
+        do_GET = do_POST
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Pointing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_address[1]}"
+        ended = command("query", "x", "--server", address, "--api-key", "sk-secret")
+        server.shutdown()
+    assert asked == ["/mcp/tools/search_documents"]
+    assert ended.code != 0
+    assert f"it points to {address}/elsewhere: give that address" in ended.stderr

@@ -291,7 +291,7 @@ def test_a_condition_without_a_value_is_told_with_its_place_and_the_way_out(data
         "steps": [
             {"use": "rag.retrieval"},
             {"use": "rag.reranking", "config": {"subtechnique": "diversity"}},
-            {"use": "ai_generation.generation", "condition": "${reranking.model} < 0.8"},
+            {"use": "ai_generation.generation", "condition": "${reranking.model} < 'm'"},
         ],
     }
     file = write_workspace(tmp_path, pipelines={"search": search})
@@ -302,7 +302,7 @@ def test_a_condition_without_a_value_is_told_with_its_place_and_the_way_out(data
         {
             "code": "tool_execution_error",
             "message": "step `generation` of pipeline `search` has a `condition` that cannot be evaluated: "
-            '"${reranking.model} < 0.8": cannot compare null < a number; both sides must be numbers, or both text; '
+            "\"${reranking.model} < 'm'\": cannot compare null < text; both sides must be numbers, or both text; "
             "test it for null first, with `... != null and`",
             "details": {"pipeline": "search", "step": "generation"},
         },

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sibyl_runtime.errors import InvalidParameters
 from sibyl_runtime.store.pgvector import PgVectorStore
+from sibyl_runtime.workspace.filters import conditions
 from tests.store.samples import axis, document
 
 
@@ -34,3 +36,22 @@ async def test_a_filter_that_only_matches_nothing_is_answered_with_nothing(
 ) -> None:
     await store.replace([document("a", [axis(0)], metadata={"language": "de", "year": 2020})])
     assert await store.search(axis(0), top_k=3, filters=filters) == []
+
+
+async def test_fields_of_documents_that_the_workspace_hides_are_nobodys_business(store: PgVectorStore) -> None:
+    await store.replace(
+        [
+            document("a", [axis(0)], metadata={"team": "db"}),
+            document("b", [axis(1)], metadata={"team": "ops", "merger": "secret"}),
+        ]
+    )
+    own = replace(*conditions({"team": "db"}), own=True)
+    for field, value in (("zz", 1), ("merger", "x")):
+        with pytest.raises(InvalidParameters, match=rf"has the field '{field}' in its metadata; fields found: team$"):
+            await store.search(axis(0), top_k=3, filters=(own, *conditions({field: value})))
+    assert await store.search(axis(0), top_k=3, filters=(own, *conditions({"team": {"gt": "x"}}))) == []
+
+
+async def test_a_filter_of_many_fields_is_the_callers_mistake(store: PgVectorStore) -> None:
+    with pytest.raises(InvalidParameters, match="`filters` must name 100 fields at most, found 101"):
+        await store.search(axis(0), top_k=3, filters={f"f{number}": {"ne": 0} for number in range(101)})

@@ -96,6 +96,10 @@ def test_a_bad_row_is_named_and_hides_only_itself(
         ("text,lang,lang\nx,y,z\n", 'more than one column is called "lang"'),
         (b"text\n\xff\n", "line 2: not valid utf-8: 0xff at byte 0; the rest of the file is left out"),
         ("\n\n", "empty"),
+        (
+            "text,lang\rx,y\r",
+            "its first line is no row of cells; end lines with LF or CR LF, and close every quote",
+        ),
     ],
 )
 def test_a_file_that_makes_no_sense_is_left_out_whole(tmp_path: Path, content: str | bytes, reason: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -173,3 +174,20 @@ def test_a_pipeline_that_loads_documents_takes_their_path_without_declaring_it()
 def test_a_parameter_reads_like_json_schema() -> None:
     written = {"type": "string", "minLength": 1, "maxLength": 5, "enum": ["a"]}
     assert ToolParameter.model_validate(written).model_dump(exclude_unset=True) == written
+
+
+def test_a_call_that_is_all_wrong_is_told_in_few_words_and_at_once() -> None:
+    tool = tool_with({"top_k": {"type": "integer", "maximum": 100}, "words": {"type": "array", "items": {}}})
+    started = time.monotonic()
+    for arguments in ({f"k{number}": 1 for number in range(200_000)}, {"words": [1] * 1_000_000}):
+        with pytest.raises(ArgumentsInvalid) as refused:
+            validate_arguments(tool, arguments)
+        assert len(refused.value.problems) == 21
+        assert str(refused.value.problems[-1]).endswith("; more is wrong, and not listed")
+    assert time.monotonic() - started < 1
+
+
+def test_a_number_of_many_digits_is_only_too_large() -> None:
+    tool = tool_with({"top_k": {"type": "integer", "maximum": 100}})
+    with pytest.raises(ArgumentsInvalid, match="top_k: must be at most 100"):
+        validate_arguments(tool, {"top_k": 10**400})

@@ -7,6 +7,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+import typer
+
 from sibyl_runtime.cli.documents import read_document, settings_for
 from sibyl_runtime.cli.joining import joined
 from sibyl_runtime.cli.output import plural, print_json
@@ -17,6 +19,8 @@ from sibyl_runtime.runtime import Runtime
 
 def forget(file: Path, source: str, *, data_directory: Path | None, as_json: bool) -> None:
     """Remove and report. A source has any name, so it is tried as typed first; a folder goes by its absolute path."""
+    if not source.strip():
+        raise typer.BadParameter("is empty; name the source as the ingest did", param_hint="SOURCE")
     names = tuple(dict.fromkeys((source, str(Path(source).resolve()))))
     removed = run_async(lambda: _forget(file, names, data_directory))
     if as_json:

@@ -35,7 +35,12 @@ def hash_key(name: str | None, *, as_json: bool) -> None:
 
 def digest(key: str) -> str:
     """`sha256:` and 64 hexadecimal digits."""
-    return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    try:
+        return "sha256:" + hashlib.sha256(key.encode()).hexdigest()
+    except UnicodeEncodeError:  # bytes of standard input that are no UTF-8
+        raise typer.BadParameter(
+            "holds bytes that are no text; a key is one line of text", param_hint="STDIN"
+        ) from None
 
 
 def _print(made: dict[str, Any], name: str | None, *, as_json: bool) -> None:

@@ -24,14 +24,19 @@ def answer_lines(reply: Mapping[str, Any]) -> list[str]:
     lines += [source_line(number, source) for number, source in enumerate(output["sources"], start=1)]
     if not output["sources"]:
         lines.append("no sources found: are documents ingested? (sibyl ingest -f FILE PATH)")
-    return [*lines, "", timing_line(metadata)]
+    return [shown(line) for line in [*lines, "", timing_line(metadata)]]
+
+
+def shown(text: str) -> str:
+    """Text of documents and models as it may go to a terminal: what would steer one stands as it is written."""
+    return "".join(one if one.isprintable() or one in "\n\t" else repr(one)[1:-1] for one in text)
 
 
 def source_line(number: int, source: Mapping[str, Any]) -> str:
     """`[1] docs/database.md § External  0.71`."""
     place = source.get("document") or source["title"]
     heading = f" § {source['heading']}" if source.get("heading") else ""
-    return f"[{number}] {place}{heading}  {source['score']:.2f}"
+    return f"[{number}] {place}{heading}".replace("\n", "\\n") + f"  {source['score']:.2f}"
 
 
 def timing_line(metadata: Mapping[str, Any]) -> str:

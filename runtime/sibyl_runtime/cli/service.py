@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import httpx2
 
+from sibyl_runtime.cli.client import check_server
 from sibyl_runtime.errors import (
     DatabaseUnavailable,
     DeadlineExceeded,
@@ -57,8 +58,7 @@ class ServiceClient:
     """Sends requests, one connection for all. `sleep` takes seconds."""
 
     def __init__(self, service: Service, *, sleep: Sleep = asyncio.sleep) -> None:
-        if not service.url.startswith(("http://", "https://")):
-            raise InvalidParameters(f'"{service.url}" is not the address of a server; write http://HOST:PORT')
+        check_server(service.url, service.api_key)
         self._url = service.url.rstrip("/")
         self._sleep = sleep
         headers = {service.api_key_header: service.api_key} if service.api_key else {}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Annotated, Any, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, FailFast, Field, ValidationError
 
 from sibyl_runtime.answering import ToolOutcome
 from sibyl_runtime.errors import InvalidParameters, NotFound
@@ -18,6 +18,7 @@ from sibyl_runtime.workspace.errors import found
 from sibyl_runtime.workspace.explain import explained
 
 QUERY = "query"
+MOST_FAULTS = 20
 
 # What a request may not ask for, and the values that ask for nothing: to ignore one would be another answer.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
@@ -48,7 +49,7 @@ class _Request(BaseModel):
     model_config = ConfigDict(strict=True, extra="allow")
 
     model: str = Field(description="the name of a tool, or of the workspace; GET /v1/models lists them.")
-    messages: list[dict[str, Any]] = Field(
+    messages: Annotated[list[dict[str, Any]], FailFast()] = Field(
         description='the conversation, such as [{"role": "user", "content": "How do I ...?"}].'
     )
     stream: bool | None = Field(False, description="Answer in parts.")
@@ -80,7 +81,8 @@ def asked(body: Mapping[str, Any], workspace: Workspace, tools: Mapping[str, Too
         request = _Request.model_validate(body)
     except ValidationError as error:
         faults = explained(error, _Request)
-        message = "; ".join(f"{format_path(fault.place)}: {fault.message}" for fault in faults)
+        told = [f"{format_path(fault.place)}: {fault.message}" for fault in faults[:MOST_FAULTS]]
+        message = "; ".join([*told, *(["more is wrong, and not listed"] if len(faults) > MOST_FAULTS else [])])
         raise InvalidParameters(message, details={"param": str(faults[0].place[0])}) from None
     for name, neutral in _REFUSED.items():
         value = body.get(name)

@@ -18,7 +18,9 @@ def bind(host: str, port: int, *, setting: str) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
     except socket.gaierror as error:
-        raise StartupError(f'cannot listen on "{host}": {error.strerror}; check {setting}') from error
+        raise StartupError(
+            f'cannot listen on "{host}": {error.strerror}; check --host, $SIBYL_HOST or mcp.host'
+        ) from error
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

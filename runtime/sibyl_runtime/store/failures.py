@@ -93,7 +93,8 @@ def translate(error: psycopg.Error, *, stage: str) -> SibylError:
             details={**details, "sqlstate": error.sqlstate},
             retry_after=RETRY_AFTER,
         )
-    transient = isinstance(error, psycopg.OperationalError)
+    # Of class 54, a limit of the program: the same statement never succeeds.
+    transient = isinstance(error, psycopg.OperationalError) and not str(error.sqlstate).startswith("54")
     return DatabaseUnavailable(
         f"the database refuses {stage}: {reason} (SQLSTATE {error.sqlstate})",
         details={**details, "sqlstate": error.sqlstate},

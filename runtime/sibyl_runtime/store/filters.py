@@ -7,8 +7,8 @@ numbers and truth values are jsonpath literals as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
@@ -32,6 +32,8 @@ class EncodedFilter:
     contains: bytes | None
     path: str | None
     fields: tuple[str, ...] = ()
+    own: EncodedFilter | None = None
+    """The part that is the workspace's."""
 
 
 def encode_filters(filters: Filters | None) -> EncodedFilter | None:
@@ -46,6 +48,12 @@ def encode_filters(filters: Filters | None) -> EncodedFilter | None:
         asked = conditions(filters) if isinstance(filters, Mapping) else filters
     except FilterInvalid as error:
         raise refused(error) from error
+    own = [replace(condition, own=False) for condition in asked if condition.own]
+    encoded = _encoded(asked)
+    return replace(encoded, own=_encoded(own)) if own else encoded
+
+
+def _encoded(asked: Sequence[Condition]) -> EncodedFilter:
     equal: dict[str, Any] = {}
     rest: list[Condition] = []
     for condition in asked:
@@ -66,7 +74,7 @@ def encode_filters(filters: Filters | None) -> EncodedFilter | None:
 
 def refused(error: FilterInvalid) -> InvalidParameters:
     """The caller's mistake, with the place of it."""
-    place = f"filters.{error.place}"
+    place = f"filters.{error.place}" if error.place else "filters"
     return InvalidParameters(f"`{place}` {error.message}", details={"field": place})
 
 

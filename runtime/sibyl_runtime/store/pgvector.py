@@ -178,7 +178,7 @@ class PgVectorStore:
         async def work(connection: Connection) -> list[Row]:
             rows = await self._search.run(connection, query)
             if not rows and query.filter is not None:
-                await refuse_unknown(connection, self._collection, query.filter.fields)
+                await refuse_unknown(connection, self._collection, query.filter)
             return rows
 
         if self._replicas is None:

@@ -6,7 +6,7 @@ Where a step before it has made queries of the question, each of them is searche
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sibyl_runtime.errors import InvalidParameters
@@ -198,12 +198,13 @@ def merged(configured: Mapping[str, Any], given: object) -> tuple[Condition, ...
     A caller can narrow what the workspace allows, and never widen it: all conditions of both must hold. Raises
     InvalidParameters for a filter that cannot be applied.
     """
+    own = tuple(replace(condition, own=True) for condition in conditions(configured))
     if given is None:
-        return conditions(configured)
+        return own
     if not isinstance(given, Mapping):
         raise InvalidParameters("`filters` must be an object of names and values", details={"field": "filters"})
     try:
-        both = (*conditions(configured), *conditions(given))
+        both = (*own, *conditions(given))
     except FilterInvalid as error:
         raise refused(error) from error
     return None if _contradict(both) else _distinct(both)
@@ -221,7 +222,7 @@ def _contradict(asked: Sequence[Condition]) -> bool:
 
 def _distinct(asked: Sequence[Condition]) -> tuple[Condition, ...]:
     """Each condition once. By JSON's idea of equality, in which true is not 1."""
-    return tuple({(one.field, one.operator, repr(one.value)): one for one in asked}.values())
+    return tuple({(one.field, one.operator, repr(one.value)): one for one in reversed(asked)}.values())[::-1]
 
 
 def _same(one: Any, other: Any) -> bool:

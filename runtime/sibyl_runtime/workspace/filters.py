@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any, Literal, get_args
 
 Operator = Literal["eq", "ne", "gt", "gte", "lt", "lte", "in", "not_in", "exists"]
@@ -18,6 +19,7 @@ _ORDERED = ("gt", "gte", "lt", "lte")
 _LISTS = ("in", "not_in")
 MOST_VALUES = 1_000
 """Values of one list. They become part of one statement."""
+MOST_FIELDS = 100
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,8 @@ class Condition:
     field: str
     operator: Operator
     value: Any
+    own: bool = dataclass_field(default=False, compare=False)
+    """Of the workspace: what does not meet it is not there for callers."""
 
 
 class FilterInvalid(ValueError):
@@ -40,6 +44,8 @@ class FilterInvalid(ValueError):
 
 def conditions(filters: Mapping[Any, Any]) -> tuple[Condition, ...]:
     """The conditions that `filters` mean, in the order written. Raises FilterInvalid."""
+    if len(filters) > MOST_FIELDS:
+        raise FilterInvalid("", f"must name {MOST_FIELDS} fields at most, found {len(filters)}")
     return tuple(condition for field, asked in filters.items() for condition in _conditions_of(field, asked))
 
 

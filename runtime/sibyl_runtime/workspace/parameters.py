@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal, Self
+from itertools import islice
+from typing import Any, Final, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -15,6 +16,8 @@ from sibyl_runtime.workspace.references import scalar
 from sibyl_runtime.workspace.text import Text
 
 Fault = tuple[Location, str]
+MOST_FAULTS: Final = 20
+"""Told of one call. Looking for more would give a small request a large answer, and a long time."""
 ParameterType = Literal["string", "integer", "number", "boolean", "array", "object"]
 
 _APPLIES_TO: dict[str, frozenset[str]] = {
@@ -115,7 +118,8 @@ def argument_faults(value: Any, parameter: ToolParameter, at: Location) -> Itera
 def _is_of_type(value: Any, kind: ParameterType) -> bool:
     if kind in ("integer", "number"):
         numbers = int if kind == "integer" else int | float
-        return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
+        finite = not isinstance(value, float) or math.isfinite(value)
+        return isinstance(value, numbers) and not isinstance(value, bool) and finite
     types = {"string": str, "boolean": bool, "array": list, "object": Mapping}
     return isinstance(value, types[kind])
 
@@ -183,18 +187,24 @@ def checked_arguments(
     arguments: Mapping[str, Any], parameters: Mapping[str, ToolParameter], defaults: Mapping[str, Any]
 ) -> dict[str, Any]:
     """`arguments` with defaults filled in; `defaults` win over the parameters' own. Raises ArgumentsInvalid."""
-    faults = list(unknown_names(arguments, parameters, (), "parameter"))
-    complete: dict[str, Any] = {}
+    faults = list(islice(_faults(arguments, parameters, defaults), MOST_FAULTS + 1))
+    if faults:
+        told = [problem_at(at, message) for at, message in faults[:MOST_FAULTS]]
+        if len(faults) > MOST_FAULTS:
+            told.append(problem_at(faults[-1][0], f"{faults[-1][1]}; more is wrong, and not listed"))
+        raise ArgumentsInvalid(told)
+    own = {name: parameter.default for name, parameter in parameters.items() if parameter.has_default}
+    given = {**own, **defaults, **arguments}
+    return {name: given[name] for name in parameters if name in given}
+
+
+def _faults(
+    arguments: Mapping[str, Any], parameters: Mapping[str, ToolParameter], defaults: Mapping[str, Any]
+) -> Iterator[Fault]:
+    yield from unknown_names(arguments, parameters, (), "parameter")
     for name, parameter in parameters.items():
         if name in arguments:
-            complete[name] = arguments[name]
-            faults += [*argument_faults(arguments[name], parameter, (name,)), *_nul_faults(arguments[name], name)]
-        elif name in defaults:
-            complete[name] = defaults[name]
-        elif parameter.has_default:
-            complete[name] = parameter.default
-        elif parameter.required:
-            faults.append(((name,), f"is required; give {_NAMES_OF_TYPES[parameter.type]}"))
-    if faults:
-        raise ArgumentsInvalid([problem_at(at, message) for at, message in faults])
-    return complete
+            yield from argument_faults(arguments[name], parameter, (name,))
+            yield from _nul_faults(arguments[name], name)
+        elif parameter.required and name not in defaults and not parameter.has_default:
+            yield ((name,), f"is required; give {_NAMES_OF_TYPES[parameter.type]}")

@@ -78,6 +78,8 @@ def _header(line: str, fields: Fields) -> tuple[list[str], str]:
     wanted = (fields.id, fields.text, fields.title)
     columns, delimiter = max(ways, key=lambda way: (sum(name in way[0] for name in wanted), len(way[0])))
     if fields.text not in columns:
+        if not columns:
+            raise Unreadable("its first line is no row of cells; end lines with LF or CR LF, and close every quote")
         found = ", ".join(f'"{name}"' for name in columns[:8])
         raise Unreadable(f'no column is called "{fields.text}"; found {found}; name it with text_field')
     twice = sorted({name for name in columns if name and columns.count(name) > 1})
