@@ -20,7 +20,7 @@ from sibyl_runtime.cache import (
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.pipeline.context import Services
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
-from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, KeptChunks, KeptVectors, kinds_kept
+from sibyl_runtime.pipeline.kept import CHUNKS, VECTORS, Kept, KeptChunks, KeptQuestions, KeptVectors, kinds_kept
 from sibyl_runtime.providers.embedding import open_embedder
 from sibyl_runtime.providers.embedding.opening import open_embedding_model
 from sibyl_runtime.providers.embedding.shared_queries import SharedQueries
@@ -124,12 +124,19 @@ def kept_of_searches(caches: Mapping[str, Cache], services: Services, identity: 
 
 
 async def open_semantic(
-    workspace: Workspace, embedder: Embedder, redis: RedisServer | None, stack: contextlib.AsyncExitStack
+    workspace: Workspace,
+    embedder: Embedder,
+    redis: RedisServer | None,
+    stack: contextlib.AsyncExitStack,
+    kept: KeptVectors | None = None,
 ) -> SemanticCache | None:
-    """The semantic cache of answers; None without one. `embedder` is the workspace's own. Raises StartupError."""
+    """The semantic cache of answers; None without one. `embedder` is the workspace's own, and `kept` its vectors that
+    are kept. Raises StartupError."""
     settings = workspace.caching.semantic_cache
     if settings is None:
         return None
+    if kept is not None:
+        embedder = KeptQuestions(embedder, kept)
     if _compares_by_another(workspace, settings.embedding_model):
         embedder = await _open_comparing_model(str(settings.embedding_model))
         stack.push_async_callback(embedder.close)

@@ -127,7 +127,9 @@ class Runtime:
                 version,
                 identity=identity,
                 description=described(workspace, services, location, caches),
-                semantic=await open_semantic(workspace, instrumented.embedder, opened.redis, stack),
+                semantic=await open_semantic(
+                    workspace, instrumented.embedder, opened.redis, stack, instrumented.kept.vectors
+                ),
                 redis=opened.redis,
                 on_close=stack.pop_all(),
             )

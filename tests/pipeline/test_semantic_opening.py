@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 
 from sibyl_runtime.cache import AnswerIdentity
+from sibyl_runtime.cache.memory import MemoryCache
 from sibyl_runtime.errors import StartupError
 from sibyl_runtime.opening import open_semantic
+from sibyl_runtime.pipeline.kept import KeptVectors
 from sibyl_runtime.providers.protocols import Embedder
 from sibyl_runtime.workspace import Workspace, parse_workspace
 from tests.support.parts import WatchedEmbedder
@@ -35,6 +37,21 @@ async def test_the_model_of_the_workspace_serves_both(
     async with contextlib.AsyncExitStack() as stack:
         named = {} if model is None else {"embedding_model": model}
         assert await open_semantic(workspace(**named), WatchedEmbedder(embedder), None, stack) is not None
+
+
+async def test_a_vector_that_is_kept_is_not_made_again(embedder: Embedder) -> None:
+    kept = KeptVectors(MemoryCache(max_size=10, ttl=60), "made by", embedder.dimension)
+    await kept.set("Is it?", await embedder.embed_query("Is it?"), passage=False)
+    watched = WatchedEmbedder(embedder)
+    async with contextlib.AsyncExitStack() as stack:
+        cache = await open_semantic(workspace(), watched, None, stack, kept)
+        assert cache is not None
+        for question in ("Is it?", "Was it?"):
+            asked = cache.asked(AnswerIdentity("shop", "ask", "v", 1, "m", "l", {"query": question}))
+            assert asked is not None
+            await cache.similar(asked, timeout=None)
+            assert asked.vector is not None
+    assert watched.queries == ["Was it?"]
 
 
 async def test_another_model_is_opened_beside_it_and_closed(

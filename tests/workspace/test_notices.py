@@ -92,6 +92,17 @@ def told(document: dict[str, Any]) -> list[str]:
                     }
                 }
             },
+            "shops.infrastructure.config.caching: is off (nothing is kept: every level is off); 3 settings have no "
+            "effect: disk, enabled, semantic",
+        ),
+        (
+            {
+                "shops": {
+                    "infrastructure": {
+                        "config": {"caching": {"memory": {}, "disk": {"enabled": False, "path": "/data"}}}
+                    }
+                }
+            },
             "shops.infrastructure.config.caching.disk: is off (enabled: false); 1 setting has no effect: path",
         ),
         (

@@ -46,6 +46,12 @@ def test_json_is_read_too() -> None:
     assert load_document("w.json", json.dumps(FULL)).raw == FULL
 
 
+def test_what_json_writes_in_two_halves_is_one_character_and_half_of_one_is_refused() -> None:
+    assert load_document("w.json", json.dumps({"name": "a", "description": "b 😀"})).raw["description"] == "b 😀"
+    with pytest.raises(WorkspaceInvalid, match="description: holds half of a character"):
+        load_document("w.yaml", 'name: a\ndescription: "b \\ud83d"\n')
+
+
 def test_a_resource_gives_its_name_and_the_lines_of_its_workspace() -> None:
     head = "apiVersion: sibyl.dev/v1alpha1\nkind: SibylWorkspace\nmetadata: {name: a}\n"
     text = f"{head}spec:\n  workspace:\n    mcp:\n      prt: 1\n"

@@ -17,7 +17,8 @@ import orjson
 from sibyl_runtime.cache import Cache
 from sibyl_runtime.errors import SibylError
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
-from sibyl_runtime.providers.protocols import Vectors
+from sibyl_runtime.providers.embedding.passing import PassingEmbedder
+from sibyl_runtime.providers.protocols import Embedder, Vectors
 from sibyl_runtime.store.records import Hit
 from sibyl_runtime.workspace import Caching
 
@@ -65,6 +66,19 @@ class KeptVectors:
 
     def _key(self, text: str, *, passage: bool) -> str:
         return _digest([self.embedder, passage, text])
+
+
+class KeptQuestions(PassingEmbedder):
+    """An embedder of questions that looks among kept vectors first. Whoever searches keeps them."""
+
+    def __init__(self, inner: Embedder, kept: KeptVectors) -> None:
+        super().__init__(inner)
+        self._kept = kept
+
+    async def embed_query(self, text: str) -> Vectors:
+        """See Embedder."""
+        vector = await self._kept.get(text, passage=False)
+        return await self._inner.embed_query(text) if vector is None else vector
 
 
 @dataclass(frozen=True)

@@ -91,6 +91,9 @@ def _caches_off(workspace: Workspace, written: object, at: Location) -> Iterator
             settings - _KEPT,
         )
         return
+    if not any((caching.memory_level, caching.redis_level, caching.disk_level)):
+        yield at, "nothing is kept: every level is off", settings
+        return
     for name in ("memory", "redis", "disk", "semantic"):
         level = getattr(caching, name)
         if level is not None and not level.enabled:

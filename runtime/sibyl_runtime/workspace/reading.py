@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,8 @@ from sibyl_runtime.workspace.errors import Location, Problem, WorkspaceInvalid, 
 KIND = "SibylWorkspace"
 GROUP = "sibyl.dev"
 
+_HALF = re.compile("[\ud800-\udfff]")
+_NO_CHARACTER = "\ufffd"
 _MOST_NODES = 200_000
 _DEEPEST = 100
 _TAGS = "tag:yaml.org,2002:"
@@ -132,10 +135,20 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node, at: Location, line: int) -> Any:
         try:
-            return self._constructor.construct_object(node, deep=True)
+            value = self._constructor.construct_object(node, deep=True)
         except (yaml.constructor.ConstructorError, ValueError):
             self._problem(at, f"is not a value of its type, {node.tag.replace(_TAGS, '')}", line)
             return None
+        return self._text(value, at, line) if isinstance(value, str) else value
+
+    def _text(self, text: str, at: Location, line: int) -> str:
+        """JSON writes some characters as two halves (`\\ud83d\\ude00`), which YAML does not put together."""
+        if not _HALF.search(text):
+            return text
+        whole = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+        if whole.count(_NO_CHARACTER) > text.count(_NO_CHARACTER):
+            self._problem(at, "holds half of a character, written as \\ud800 to \\udfff; write the whole one", line)
+        return whole
 
     def _mapping(self, node: yaml.MappingNode, at: Location, around: tuple[yaml.Node, ...]) -> dict[str, Any]:
         self._report_duplicates(node, at)
