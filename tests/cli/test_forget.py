@@ -21,7 +21,7 @@ def test_a_source_is_forgotten_by_its_path_as_typed(
 ) -> None:
     other = _two_sources(command, over_database, documents, tmp_path)
     gone = command("forget", "-f", over_database, documents.name)
-    assert (gone.code, gone.stdout) == (0, f"removed 3 documents of {documents.name}\n")
+    assert (gone.code, gone.stdout) == (0, f"removed 3 documents of {documents.resolve()}\n")
     asked = command("query", "-f", over_database, "Which bird flies?", "--json").json
     assert ["albatross" in source["content"] for source in asked["output"]["sources"]] == [True]
     kept = command("forget", "-f", over_database, other, "--json").json

@@ -103,6 +103,27 @@ def test_it_ends_with_its_client_and_leaves_nothing_running(
     assert [child for child in children if child.is_running()] == []
 
 
+def test_what_is_no_message_is_answered_and_ends_nothing(workspace: Path) -> None:
+    call = {"jsonrpc": "2.0", "method": "tools/call"}
+    sent = [
+        "{", "[]", json.dumps({**call, "id": 2, "params": []}),
+        json.dumps({**call, "id": 1.5, "params": {"name": "x"}}),
+        '{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"x","arguments":{"query":"\\ud800"}}}', "",
+        json.dumps({"jsonrpc": "2.0", "id": 4, "method": "ping"}),
+    ]  # fmt: skip
+    process = start(workspace)
+    output, errors = process.communicate("".join(f"{line}\n" for line in [json.dumps(HELLO), *sent]), timeout=60)
+    assert process.returncode == 0, errors
+    answers = [json.loads(line) for line in output.splitlines()]
+    told = {(answer["id"], answer["error"]["code"]) for answer in answers if "error" in answer}
+    assert told == {(None, -32700), (None, -32600), (2, -32602)}
+    messages = [answer["error"]["message"] for answer in answers if "error" in answer]
+    assert len(messages) == 5
+    assert "`params` must be an object, found a list" in messages
+    assert [text.startswith("`id` must be text or a whole number") for text in messages].count(True) == 1
+    assert {"jsonrpc": "2.0", "id": 4, "result": {}} in answers
+
+
 def test_beside_a_server_it_shares_the_embedded_database(workspace: Path) -> None:
     with serving(workspace) as server:
         process = start(workspace)

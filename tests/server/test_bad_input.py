@@ -61,9 +61,9 @@ def not_an_object(name: str, body: bytes, kind: str) -> Case:
     return Case(name, body, 400, f"The body is a JSON {kind}; {expected}.", details={})
 
 
-def media_type(name: str, content_type: str | None, found: str) -> Case:
+def media_type(name: str, content_type: str | None, found: str, path: str = TOOL) -> Case:
     message = f"The body {found}; send it with the header Content-Type: application/json."
-    return Case(name, b'{"query": "x"}', 415, message, "unsupported_media_type", {}, content_type=content_type)
+    return Case(name, b'{"query": "x"}', 415, message, "unsupported_media_type", {}, path, content_type)
 
 
 MALFORMED = [
@@ -88,6 +88,7 @@ MALFORMED = [
     not_an_object("array", b"[]", "array"),
     not_an_object("null", b"null", "null"),
     not_an_object("text", b'"x"', "string"),
+    media_type("no message of MCP", "text/plain", "is text/plain", "/mcp"),
     media_type("a form", "application/x-www-form-urlencoded", "is application/x-www-form-urlencoded"),
     media_type("plain text", "text/plain; charset=utf-8", "is text/plain"),
     media_type("no type", None, "has no Content-Type"),

@@ -181,6 +181,7 @@ REFUSED: list[tuple[dict[str, Any], str, str]] = [
     ({"stream": "yes"}, "stream", 'stream: must be true or false, found "yes"; write it without quotes'),
     ({"stream_options": {"include_usage": "true"}}, "stream_options", "stream_options.include_usage: must be true or"),
     ({"messages": ["x"]}, "messages", 'messages[0]: must be a mapping, found "x"'),
+    ({"messages": [5] * 100_000}, "messages", "messages[0]: must be a mapping, found 5"),
     (
         {"messages": [{"role": "user"}]},
         "messages",

@@ -22,14 +22,15 @@ def forget(file: Path, source: str, *, data_directory: Path | None, as_json: boo
     if not source.strip():
         raise typer.BadParameter("is empty; name the source as the ingest did", param_hint="SOURCE")
     names = tuple(dict.fromkeys((source, str(Path(source).resolve()))))
-    removed = run_async(lambda: _forget(file, names, data_directory))
+    name, removed = run_async(lambda: _forget(file, names, data_directory))
     if as_json:
-        print_json({"source": source, "removed": removed})
+        print_json({"source": name, "removed": removed})
     else:
-        print(f"removed {plural(removed, 'document')} of {source}")
+        print(f"removed {plural(removed, 'document')} of {name}")
 
 
-async def _forget(file: Path, names: Sequence[str], data_directory: Path | None) -> int:
+async def _forget(file: Path, names: Sequence[str], data_directory: Path | None) -> tuple[str, int]:
+    """The name that the source has, and how many documents it had."""
     settings = settings_for(data_directory)
     runtime = await Runtime.open(joined(read_document(file), settings, os.environ), os.environ, settings)
     try:
@@ -38,8 +39,8 @@ async def _forget(file: Path, names: Sequence[str], data_directory: Path | None)
         await runtime.close()
 
 
-async def _removed(runtime: Runtime, names: Sequence[str]) -> int:
+async def _removed(runtime: Runtime, names: Sequence[str]) -> tuple[str, int]:
     for name in names[:-1]:
         with contextlib.suppress(NotFound):
-            return await runtime.forget(name)
-    return await runtime.forget(names[-1])
+            return name, await runtime.forget(name)
+    return names[-1], await runtime.forget(names[-1])

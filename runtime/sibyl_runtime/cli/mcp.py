@@ -22,6 +22,7 @@ from sibyl_runtime.server.calls import ToolCalls
 from sibyl_runtime.server.instrumentation import metered, metrics_for
 from sibyl_runtime.server.logs import configure_logging
 from sibyl_runtime.server.mcp_server import create_mcp_server
+from sibyl_runtime.server.mcp_stdio import serve_stdio
 from sibyl_runtime.server.process import StopSignal
 from sibyl_runtime.server.protection.one_caller import LimitedRuntime
 from sibyl_runtime.server.traced_calls import tool_calls
@@ -71,18 +72,10 @@ async def _until_stopped(runtime: Runtime, calls: ToolCalls) -> signal.Signals |
     """Serve. The signal that came; None when the client closed stdin."""
     stop = StopSignal()
     stop.install()
-    serving = asyncio.ensure_future(_serve(runtime, calls))
+    serving = asyncio.ensure_future(serve_stdio(create_mcp_server(runtime.workspace, calls)))
     asked = asyncio.ensure_future(stop.asked.wait())
     await asyncio.wait({serving, asked}, return_when=asyncio.FIRST_COMPLETED)
     asked.cancel()
     if serving.done():
         serving.result()
     return stop.received
-
-
-async def _serve(runtime: Runtime, calls: ToolCalls) -> None:
-    from mcp.server.stdio import stdio_server
-
-    server = create_mcp_server(runtime.workspace, calls)
-    async with stdio_server() as (incoming, outgoing):
-        await server.run(incoming, outgoing, server.create_initialization_options())

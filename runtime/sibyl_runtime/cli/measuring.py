@@ -29,7 +29,7 @@ _Clients = Annotated[
 ]
 _Seconds = Annotated[
     float | None,
-    typer.Option(min=0.1, help="How long they ask, or it is watched. [default: 10]", show_default=False),
+    typer.Option(min=0.1, max=86_400, help="How long they ask, or it is watched. [default: 10]", show_default=False),
 ]
 _ProcessId = Annotated[
     int | None,

@@ -84,7 +84,13 @@ async def put_load(service: LocalService, load: ServiceLoad) -> int:
             await service.ask(next(questions))
             answered += 1
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(load.clients):
-            group.create_task(client())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(load.clients):
+                group.create_task(client())
+    except BaseExceptionGroup as failed:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():  # then the service has refused what was under way
+            raise asyncio.CancelledError from None
+        raise failed.exceptions[0] from None
     return answered

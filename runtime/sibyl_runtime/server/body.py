@@ -30,7 +30,7 @@ async def read_json_object(
     body = await read_body(scope, receive, limit=limit)
     if not body:
         return {}
-    _require_json(header(scope, b"content-type"))
+    require_json(header(scope, b"content-type"))
     try:
         value = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -98,7 +98,8 @@ def _declared_length(scope: Scope) -> int | None:
     return int(value) if value is not None and value.isdigit() else None
 
 
-def _require_json(content_type: bytes | None) -> None:
+def require_json(content_type: bytes | None) -> None:
+    """Raises UnsupportedMediaType for a body that is not declared as JSON."""
     media_type = (content_type or b"").split(b";")[0].strip().lower()
     if media_type == b"application/json" or (media_type.startswith(b"application/") and media_type.endswith(b"+json")):
         return

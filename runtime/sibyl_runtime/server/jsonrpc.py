@@ -28,20 +28,36 @@ _OPTIONAL: Mapping[str, Mapping[str, tuple[type, str]]] = {
 }
 
 
+PARSE_ERROR: Final = -32700
+
+Fault = tuple[str | int | None, int, str]
+"""The id of the message, as far as it can be read, the code of the error, and what is wrong."""
+
+
 def refusal(body: bytes) -> JSON | None:
     """The answer to such a message; None where the library has to answer, as it does to what is no JSON at all."""
-    try:
-        message = orjson.loads(body)
-    except orjson.JSONDecodeError:
+    fault = line_fault(body)
+    if fault is None or fault[1] == PARSE_ERROR:
         return None
+    identity, code, message = fault
+    error = {"code": code, "message": message}
+    return JSON({"jsonrpc": "2.0", "id": identity, "error": error}, status_code=400)
+
+
+def line_fault(line: bytes) -> Fault | None:
+    """What is wrong with such a message; None for one that the library may read."""
+    try:
+        message = orjson.loads(line)
+    except orjson.JSONDecodeError as error:
+        return None, PARSE_ERROR, f"a message is one JSON object on one line: {error}"
     if not isinstance(message, dict):
-        return _refused(None, INVALID_REQUEST, f"a message is one JSON object, and not a batch; found {_kind(message)}")
+        return None, INVALID_REQUEST, f"a message is one JSON object, and not a batch; found {_kind(message)}"
     identity = message.get("id") if type(message.get("id")) in (str, int) else None
     fault = _request_fault(message)
     if fault is not None:
-        return _refused(identity, INVALID_REQUEST, fault)
+        return identity, INVALID_REQUEST, fault
     fault = _params_fault(message)
-    return None if fault is None else _refused(identity, INVALID_PARAMS, fault)
+    return None if fault is None else (identity, INVALID_PARAMS, fault)
 
 
 def _request_fault(message: Mapping[str, Any]) -> str | None:
@@ -86,8 +102,3 @@ def _params_fault(message: Mapping[str, Any]) -> str | None:
 
 def _kind(value: object) -> str:
     return _KINDS[type(value)]
-
-
-def _refused(identity: str | int | None, code: int, message: str) -> JSON:
-    error = {"code": code, "message": message}
-    return JSON({"jsonrpc": "2.0", "id": identity, "error": error}, status_code=400)

@@ -18,7 +18,7 @@ from starlette.types import Message, Receive, Scope, Send
 from sibyl_runtime.errors import RequestTooLarge, SibylError
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.server.admission import CancelledWithClient, ClientGone
-from sibyl_runtime.server.body import read_body, send_and_linger
+from sibyl_runtime.server.body import read_body, require_json, send_and_linger
 from sibyl_runtime.server.jsonrpc import refusal
 from sibyl_runtime.server.rebinding import check_origin
 from sibyl_runtime.server.request import header
@@ -89,6 +89,7 @@ class McpEndpoint:
         try:
             check_origin(self._settings.transport_security, host=_text(scope, b"host"), origin=_text(scope, b"origin"))
             body = await self._body(scope, receive)
+            require_json(header(scope, b"content-type"))
             refused = refusal(body)
             if refused is not None:
                 await refused(scope, receive, send)
