@@ -169,6 +169,17 @@ def test_wrong_usage_is_told(command: Command, arguments: list[str], message: st
     assert message in ended.stderr
 
 
+def test_a_tool_that_takes_no_top_k_is_told_by_the_option(
+    command: Command, ingested: Path, questions: Path, tmp_path: Path
+) -> None:
+    by_words = tmp_path / "by-words.yaml"
+    by_words.write_text(ingested.read_text() + BY_WORDS)
+    ended = command("eval", "-f", by_words, questions, "--top-k", "9")
+    assert ended.code == 1
+    assert "--top-k: tool `search_documents` of" in ended.stderr
+    assert "takes no top_k: a pipeline that is written takes it where it refers to ${top_k}" in ended.stderr
+
+
 def test_a_tool_that_is_not_there_is_told_with_the_ones_that_are(
     command: Command, ingested: Path, questions: Path
 ) -> None:

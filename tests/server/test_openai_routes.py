@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from sibyl_runtime.answering import ToolOutcome
-from sibyl_runtime.errors import Overloaded, ProviderError, SibylError
+from sibyl_runtime.errors import InvalidParameters, Overloaded, ProviderError, SibylError
 from sibyl_runtime.pipeline.context import Deadline
 from sibyl_runtime.pipeline.listening import AnswerText, Listener, SourcesFound
 from tests.server.served import OUTPUT, STAGES, ScriptedRuntime, Served, document, scripted, served
@@ -221,6 +221,18 @@ async def test_what_a_request_may_not_ask_is_refused_by_name(body: dict[str, Any
         "invalid_parameters",
     )
     assert server.runtime.calls == []
+
+
+async def test_a_question_that_the_tool_refuses_is_told_as_what_was_sent() -> None:
+    async def refuse(*_: Any) -> ToolOutcome:
+        problem = {"parameter": "query", "message": "must be at most 8192 characters, found 9000 characters"}
+        raise InvalidParameters(f"query: {problem['message']}", details={"problems": [problem]})
+
+    async with served(runtime_of(work=refuse)) as server, client_of(server) as client:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await ask(client)
+    assert caught.value.param == "messages"
+    assert "messages, the question: must be at most 8192 characters, found 9000 characters" in caught.value.message
 
 
 FAILURES: list[tuple[SibylError, type[openai.APIStatusError], str, str]] = [

@@ -100,6 +100,11 @@ class _Here:
         self._runtime = runtime
         self._asking = asking
         self._tool = _find(name, runtime, asking.tool)
+        if asking.top_k is not None and "top_k" not in self._tool.parameters:
+            raise InvalidParameters(
+                f"--top-k: tool `{asking.tool}` of {name} takes no top_k: a pipeline that is written takes it where it "
+                "refers to ${top_k}"
+            )
 
     async def ask(self, question: str) -> Answer:
         try:

@@ -185,7 +185,7 @@ class CompletionChunks:
 
 def error(body: Mapping[str, Any], status: int) -> dict[str, Any]:
     """A documented error of this project in OpenAI's form."""
-    found = body["error"]
+    found = _as_sent(body["error"])
     kind = _TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
     parameter = found["details"].get("param")
     code = "model_not_found" if found["code"] == "not_found" and parameter == "model" else found["code"]
@@ -193,6 +193,18 @@ def error(body: Mapping[str, Any], status: int) -> dict[str, Any]:
         "error": {"message": found["message"], "type": kind, "param": parameter, "code": code},
         "request_id": body["request_id"],
     }
+
+
+def _as_sent(error: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is wrong with the tool's question is, for who sent it, wrong with `messages`."""
+    problems = error["details"].get("problems", ())
+    if not any(problem["parameter"] == QUERY for problem in problems):
+        return error
+    told = [
+        f"{'messages, the question' if problem['parameter'] == QUERY else problem['parameter']}: {problem['message']}"
+        for problem in problems
+    ]
+    return {**error, "message": "; ".join(told), "details": {**error["details"], "param": "messages"}}
 
 
 def _answers(workspace: Workspace, tool: Tool) -> bool:
