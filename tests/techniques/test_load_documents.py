@@ -125,7 +125,7 @@ async def test_an_encoding_that_does_not_exist_is_named(parts: Parts, tmp_path: 
 async def test_two_documents_of_one_id_keep_the_first_and_name_the_second(parts: Parts, tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"id": "x", "text": "first"}\n{"id": "x", "text": "second"}\n')
     ledger = await parts.ingest(tmp_path)
-    assert reasons(ledger) == {"x": "another document of this load has the same id; the first one is kept"}
+    assert reasons(ledger) == {"a.jsonl:2": "another document of this load has the same id, x; the first one is kept"}
     assert [hit.content for hit in await parts.search("second")] == ["first"]
 
 

@@ -153,7 +153,8 @@ def next_batch(events: Iterator[Event], most: int, ledger: IngestLedger) -> list
             continue
         document = event.document
         if document.id in ledger.present:
-            ledger.skip(document.id, "another document of this load has the same id; the first one is kept")
+            reason = f"another document of this load has the same id, {document.id}; the first one is kept"
+            ledger.skip(event.place or document.id, reason)
             continue
         ledger.present[document.id] = None
         documents.append(event)

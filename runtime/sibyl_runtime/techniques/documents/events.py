@@ -13,6 +13,8 @@ class LoadedDocument:
 
     document: Document
     markdown: bool
+    place: str = ""
+    """Where it stands, `file:line`, where that is not its id."""
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ def event_of(record: Record, place: str, source: str, fields: Fields) -> Event:
         document = Document(document_id, source, title, text, plain_metadata(others))
     except Unreadable as error:
         return Skipped(place, str(error), document_id, may_hide=document_id is None)
-    return LoadedDocument(document, markdown=True)
+    return LoadedDocument(document, markdown=True, place=place)
 
 
 def _id(record: Mapping[str, Any], key: str, place: str) -> str:
