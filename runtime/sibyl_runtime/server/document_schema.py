@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sibyl_runtime.errors import InvalidParameters
+from sibyl_runtime.pipeline.engine import invalid_arguments
 from sibyl_runtime.runtime import IngestReport
 from sibyl_runtime.server import catalogue
 from sibyl_runtime.store.records import IdRange
@@ -13,7 +14,6 @@ from sibyl_runtime.techniques.receive_documents import GivenDocument, GivenDocum
 from sibyl_runtime.workspace import ArgumentsInvalid, Tool, ToolParameter, validate_arguments
 
 MOST_DOCUMENTS = 1000
-MOST_PROBLEMS = 20
 LONGEST_NAME = 1000
 DEFAULT_PIPELINE = "ingest"
 
@@ -172,8 +172,4 @@ def _checked(tool: Tool, body: Mapping[str, Any]) -> dict[str, Any]:
     try:
         return validate_arguments(tool, body)
     except ArgumentsInvalid as error:
-        problems = error.problems[:MOST_PROBLEMS]
-        more = len(error.problems) - len(problems)
-        message = "; ".join(map(str, problems)) + (f"; and {more:,} more" if more else "")
-        details = {"problems": [{"parameter": problem.path, "message": problem.message} for problem in problems]}
-        raise InvalidParameters(message, details=details) from error
+        raise invalid_arguments(error) from error
