@@ -10,7 +10,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from sibyl_runtime import __version__
 from sibyl_runtime.answering import EXACT, AnswerReuse, ToolOutcome, outcome_of
@@ -29,7 +29,7 @@ from sibyl_runtime.opening import (
     shared_questions,
 )
 from sibyl_runtime.parts import Parts
-from sibyl_runtime.pipeline.asking import Answered, Ask
+from sibyl_runtime.pipeline.asking import Answered, Ask, Outcome
 from sibyl_runtime.pipeline.context import Deadline, Progress, Services
 from sibyl_runtime.pipeline.corpus_version import CorpusVersion
 from sibyl_runtime.pipeline.engine import PipelineEngine, invalid_arguments
@@ -201,8 +201,10 @@ class Runtime:
         asked = self._asked(identity)
         if self._semantic is not None and asked is not None and outcome.reuse == EXACT:
             await self._semantic.learn(asked, timeout=deadline.remaining())
-        kept = outcome.cache != "miss" or (self._reuse is not None and await self._reuse.holds(answer_key(identity)))
-        return Answered(_became(outcome, kept=kept), outcome.tokens_used, outcome.cost_usd)
+        became = _became(outcome)
+        if became == "computed" and self._reuse is not None and not await self._reuse.holds(answer_key(identity)):
+            became = "lost"
+        return Answered(became, outcome.tokens_used, outcome.cost_usd)
 
     async def corpus_version(self) -> int:
         """The version of what is stored, about a second old at most. Raises as VectorStore.counts does."""
@@ -319,11 +321,9 @@ class Runtime:
         return None if self._semantic is None else self._semantic.asked(identity)
 
 
-def _became(outcome: ToolOutcome, *, kept: bool) -> Literal["found", "computed", "empty", "unkept", "lost"]:
+def _became(outcome: ToolOutcome) -> Outcome:
     if outcome.cache == "hit":
         return "found"
     if not outcome.output["sources"]:
         return "empty"
-    if not outcome.reusable:
-        return "unkept"
-    return "computed" if kept else "lost"
+    return "computed" if outcome.reusable else "unkept"

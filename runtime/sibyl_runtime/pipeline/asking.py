@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 from sibyl_runtime.pipeline.deadline import Deadline
 
+Outcome = Literal["found", "computed", "empty", "unkept", "lost"]
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -18,7 +20,7 @@ class Answered:
     answer is not where it was put. `cost_usd` is None when the price is not known.
     """
 
-    outcome: Literal["found", "computed", "empty", "unkept", "lost"]
+    outcome: Outcome
     tokens: int = 0
     cost_usd: float | None = 0.0
 

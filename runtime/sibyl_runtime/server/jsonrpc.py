@@ -9,6 +9,7 @@ import orjson
 
 from sibyl_runtime.server.responses import JSON
 
+PARSE_ERROR: Final = -32700
 INVALID_REQUEST: Final = -32600
 INVALID_PARAMS: Final = -32602
 _KINDS: Mapping[type, str] = {
@@ -26,9 +27,6 @@ _OPTIONAL: Mapping[str, Mapping[str, tuple[type, str]]] = {
     "tools/call": {"arguments": (dict, "an object of names and values")},
     "tools/list": {"cursor": (str, "text, as an earlier answer held it")},
 }
-
-
-PARSE_ERROR: Final = -32700
 
 Fault = tuple[str | int | None, int, str]
 """The id of the message, as far as it can be read, the code of the error, and what is wrong."""

@@ -39,11 +39,13 @@ class _Lines:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         async for line in self._file:
-            fault = line_fault(line.encode()) if line.strip() else None
-            if fault is not None:
-                await (await self.replies).send(_error(*fault))
-            elif line.strip():
+            if not line.strip():
+                continue
+            fault = line_fault(line.encode())
+            if fault is None:
                 yield line
+            else:
+                await (await self.replies).send(_error(*fault))
 
 
 def _error(identity: str | int | None, code: int, message: str) -> Any:

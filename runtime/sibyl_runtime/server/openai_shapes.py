@@ -18,7 +18,6 @@ from sibyl_runtime.workspace.errors import found
 from sibyl_runtime.workspace.explain import explained
 
 QUERY = "query"
-MOST_FAULTS = 20
 
 # What a request may not ask for, and the values that ask for nothing: to ignore one would be another answer.
 _REFUSED: Mapping[str, tuple[Any, ...]] = {
@@ -81,8 +80,7 @@ def asked(body: Mapping[str, Any], workspace: Workspace, tools: Mapping[str, Too
         request = _Request.model_validate(body)
     except ValidationError as error:
         faults = explained(error, _Request)
-        told = [f"{format_path(fault.place)}: {fault.message}" for fault in faults[:MOST_FAULTS]]
-        message = "; ".join([*told, *(["more is wrong, and not listed"] if len(faults) > MOST_FAULTS else [])])
+        message = "; ".join(f"{format_path(fault.place)}: {fault.message}" for fault in faults)
         raise InvalidParameters(message, details={"param": str(faults[0].place[0])}) from None
     for name, neutral in _REFUSED.items():
         value = body.get(name)

@@ -48,7 +48,7 @@ def encode_filters(filters: Filters | None) -> EncodedFilter | None:
         asked = conditions(filters) if isinstance(filters, Mapping) else filters
     except FilterInvalid as error:
         raise refused(error) from error
-    own = [replace(condition, own=False) for condition in asked if condition.own]
+    own = [condition for condition in asked if condition.own]
     encoded = _encoded(asked)
     return replace(encoded, own=_encoded(own)) if own else encoded
 

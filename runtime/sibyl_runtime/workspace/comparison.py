@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any, Final
 
+from sibyl_runtime.workspace.result_kinds import Kind
+
 Results = Mapping[str, Mapping[str, Any]]
 
 
@@ -57,7 +59,7 @@ def compare(left: Any, operator: str, right: Any) -> bool:
         return _contains(right, left, operator) == (operator == "in")
     if operator in ("==", "!="):
         return _same(left, right, operator) == (operator == "==")
-    if not (_kind(left) == _kind(right) and _kind(left) in ("a number", "text")):
+    if not (_kind(left) == _kind(right) and _kind(left) in (Kind.NUMBER, Kind.TEXT)):
         raise _incomparable(left, operator, right, "both sides must be numbers, or both text")
     if operator == "<":
         return bool(left < right)
@@ -85,19 +87,19 @@ def _incomparable(left: Any, operator: str, right: Any, allowed: str) -> Conditi
     return ConditionError(f"cannot compare {_shown(left)} {operator} {_shown(right)}; {allowed}{advice}")
 
 
-def _kind(value: Any) -> str:
+def _kind(value: Any) -> Kind:
     if value is None:
-        return "null"
+        return Kind.NULL
     if isinstance(value, bool):
-        return "true or false"
+        return Kind.TRUTH
     if isinstance(value, int | float | Decimal):
-        return "a number"
+        return Kind.NUMBER
     if isinstance(value, str):
-        return "text"
+        return Kind.TEXT
     if isinstance(value, list | tuple):
-        return "a list"
-    return "an object" if isinstance(value, Mapping) else "a stream"
+        return Kind.LIST
+    return Kind.OBJECT if isinstance(value, Mapping) else Kind.STREAM
 
 
 def _shown(value: Any) -> str:
-    return "null" if value is None else f"{_kind(value)}"
+    return _kind(value).value

@@ -18,6 +18,8 @@ class Kind(Enum):
     OBJECT = "an object"
     STREAM = "a stream"
     """Passed on from step to step while documents are loaded. Nothing compares with it; its `count` does."""
+    NULL = "null"
+    """Of no result as a whole: those that may be null are of the kind of their values."""
 
 
 SAMPLES: Final[Mapping[Kind, Any]] = MappingProxyType(

@@ -34,9 +34,13 @@ def conditions_can_be_evaluated(context: Context) -> Iterator[Finding]:
                 earlier |= gathered_results(pipeline.steps[: one.index])
                 later = {other.step.name: _why_not_before(other, one) for other in used if other.index >= one.index}
                 at = (*one.at, "condition")
-                text = _as_written(context, at, one.step.condition)
-                for fault in (*_faults(text, earlier, later, parameters, unclear), *_counted_later(text, used, one)):
-                    yield Finding(at, fault)
+                try:
+                    condition = Condition.parse(_as_written(context, at, one.step.condition))
+                except ConditionError as error:
+                    yield Finding(at, str(error))
+                    continue
+                faults = (*_faults(condition, earlier, later, parameters, unclear), *_uncounted(condition, used, one))
+                yield from (Finding(at, fault) for fault in faults)
 
 
 def _why_not_before(other: UsedStep, used: UsedStep) -> str:
@@ -57,39 +61,30 @@ def _as_written(context: Context, at: Location, condition: str) -> str:
 
 
 def _faults(
-    text: str,
+    condition: Condition,
     earlier: Mapping[str, TechniqueSpec | None],
     later: Mapping[str, str],
     parameters: Mapping[str, ToolParameter],
     unclear: Set[str],
 ) -> Iterator[str]:
-    try:
-        condition = Condition.parse(text)
-    except ConditionError as error:
-        yield str(error)
-        return
     missing = [_result_fault(step, field, earlier, later) for step, field in condition.references]
     missing += [_parameter_fault(name, parameters) for name in condition.parameters]
     faults = [fault for fault in missing if fault is not None]
-    yield from (f'"{text}": {fault}' for fault in faults)
+    yield from (f'"{condition.text}": {fault}' for fault in faults)
     if not faults:
         yield from _incomparable(condition, earlier, parameters, unclear)
 
 
-def _counted_later(text: str, used: Sequence[UsedStep], one: UsedStep) -> Iterator[str]:
+def _uncounted(condition: Condition, used: Sequence[UsedStep], one: UsedStep) -> Iterator[str]:
     """Documents flow through the steps of a load; how many they were is known once they have been stored."""
     before = [other for other in used if other.index < one.index]
     if any(other.step.use == STORING for other in before):
         return
     flowing = {other.step.name for other in before if other.step.use in LAZY}
-    try:
-        asked = Condition.parse(text).references
-    except ConditionError:
-        return
-    for step, field in asked:
+    for step, field in condition.references:
         if step in flowing and field == "count":
             known = f'the count of step "{step}" is known once {STORING} has ended; only later steps can ask for it'
-            yield f'"{text}": {known}'
+            yield f'"{condition.text}": {known}'
 
 
 def _of_several_types(context: Context, pipeline: str) -> Set[str]:
