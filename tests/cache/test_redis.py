@@ -228,9 +228,7 @@ async def test_a_redis_that_is_far_away_is_used_once_its_connection_is_open(own_
     clock = _Clock()
     async with _distant(own_redis.port, 0.008) as url:
         cache = OwnRedisCache(url, breaker=CircuitBreaker(clock=clock))
-        await cache.set("k", b"1")
-        await asyncio.sleep(0.3)
-        for _ in range(20):  # a busy machine may need more than one
+        for _ in range(50):
             clock.now += 60
             await cache.set("k", b"1")
             if await cache.get("k") == b"1":

@@ -112,9 +112,14 @@ def test_what_is_no_message_is_answered_and_ends_nothing(workspace: Path) -> Non
         json.dumps({"jsonrpc": "2.0", "id": 4, "method": "ping"}),
     ]  # fmt: skip
     process = start(workspace)
-    output, errors = process.communicate("".join(f"{line}\n" for line in [json.dumps(HELLO), *sent]), timeout=60)
-    assert process.returncode == 0, errors
-    answers = [json.loads(line) for line in output.splitlines()]
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.writelines(f"{line}\n" for line in [json.dumps(HELLO), *sent])
+    process.stdin.flush()
+    # Read before stdin ends: the library lets go of what is under way then.
+    answers = [json.loads(process.stdout.readline()) for _ in range(7)]
+    rest, errors = process.communicate(timeout=60)
+    assert (process.returncode, rest) == (0, ""), errors
     told = {(answer["id"], answer["error"]["code"]) for answer in answers if "error" in answer}
     assert told == {(None, -32700), (None, -32600), (2, -32602)}
     messages = [answer["error"]["message"] for answer in answers if "error" in answer]
